@@ -1,0 +1,36 @@
+import { applyDecorators, SetMetadata } from '@nestjs/common';
+import { ApiBearerAuth, ApiSecurity } from '@nestjs/swagger';
+import { CommonErrors } from './common.errors';
+import { ApiProblems } from './problem-docs';
+
+/** Who may call a route; read by AuthGuard, which refuses a route that does not say. */
+export type Access =
+  { readonly kind: 'public' } | { readonly kind: 'user'; readonly role?: 'admin' } | { readonly kind: 'api_key'; readonly permission: string };
+
+export const ACCESS_METADATA = 'cortex:access';
+
+/** Anyone, without a credential. */
+export const Public = (): MethodDecorator & ClassDecorator =>
+  SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'public' });
+
+/** A person with a bearer access token; an API key is refused. */
+export const UserAccess = (): MethodDecorator & ClassDecorator =>
+  applyDecorators(
+    SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'user' }),
+    ApiBearerAuth('access_token'),
+    ApiProblems(CommonErrors.authenticationRequired, CommonErrors.invalidCredentials, CommonErrors.forbidden),
+  );
+
+/** A backend with an API key that has the permission; an access token is refused. */
+export const ApiKeyAccess = (permission: string): MethodDecorator & ClassDecorator =>
+  applyDecorators(
+    SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'api_key', permission }),
+    ApiSecurity('api_key'),
+    ApiBearerAuth('api_key_as_bearer'),
+    ApiProblems(
+      CommonErrors.authenticationRequired,
+      CommonErrors.invalidCredentials,
+      CommonErrors.forbidden,
+      CommonErrors.insufficientPermissions,
+    ),
+  );

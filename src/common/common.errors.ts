@@ -1,0 +1,78 @@
+import { defineError } from './api-error';
+
+/** Errors any route can answer with. */
+export const CommonErrors = {
+  validationFailed: defineError({
+    code: 'validation_failed',
+    status: 400,
+    title: 'Invalid input',
+    detail: 'Some fields are missing, unknown or malformed; "errors" names each of them.',
+  }),
+  malformedRequest: defineError({
+    code: 'malformed_request',
+    status: 400,
+    title: 'Malformed request',
+    detail: 'The request could not be read: its path, headers or body are not well-formed.',
+  }),
+  authenticationRequired: defineError({
+    code: 'authentication_required',
+    status: 401,
+    title: 'Authentication required',
+    detail: (how: string) => `This route needs ${how}.`,
+  }),
+  invalidCredentials: defineError({
+    code: 'invalid_token',
+    status: 401,
+    title: 'Credential refused',
+    detail: 'The access token or API key is not valid, or no longer. Log in again, or use another key.',
+  }),
+  forbidden: defineError({
+    code: 'forbidden',
+    status: 403,
+    title: 'Forbidden',
+    detail: (what: string) => `This route needs ${what}.`,
+  }),
+  insufficientPermissions: defineError({
+    code: 'insufficient_permissions',
+    status: 403,
+    title: 'Permission missing',
+    detail: (permission: string) =>
+      `This API key does not have the permission "${permission}". Use a key that has it, or create one.`,
+  }),
+  routeNotFound: defineError({
+    code: 'route_not_found',
+    status: 404,
+    title: 'No such route',
+    detail: 'There is nothing at this path for this method. The routes are listed at /docs.',
+  }),
+  payloadTooLarge: defineError({
+    code: 'payload_too_large',
+    status: 413,
+    title: 'Body too large',
+    detail: 'The body is larger than this route accepts.',
+  }),
+  uriTooLong: defineError({
+    code: 'uri_too_long',
+    status: 414,
+    title: 'Path too long',
+    detail: 'The path or one of its parameters is longer than accepted.',
+  }),
+  unsupportedMediaType: defineError({
+    code: 'unsupported_media_type',
+    status: 415,
+    title: 'Unsupported content type',
+    detail: 'Send the body as JSON, with "Content-Type: application/json".',
+  }),
+  internal: defineError({
+    code: 'internal_error',
+    status: 500,
+    title: 'Internal error',
+    detail: 'Something went wrong on our side. Try again, and quote the request_id if it stays.',
+  }),
+  unavailable: defineError({
+    code: 'service_unavailable',
+    status: 503,
+    title: 'Temporarily unavailable',
+    detail: 'The service cannot do this at the moment. Try again shortly.',
+  }),
+};

@@ -1,0 +1,39 @@
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+
+/** The tiers of a plan, lowest first; what each includes stands in `users/plans.ts`. */
+export const tiers = ['free', 'starter', 'professional', 'enterprise', 'internal'] as const;
+export type Tier = (typeof tiers)[number];
+
+/** A person, known by a bearer access token. */
+export interface UserPrincipal {
+  readonly kind: 'user';
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly role: 'user' | 'admin';
+  readonly tier: Tier;
+}
+
+/** A backend, known by an API key; it acts for the key's owner. */
+export interface ApiKeyPrincipal {
+  readonly kind: 'api_key';
+  readonly userId: string;
+  readonly apiKeyId: string;
+  readonly permissions: Readonly<Record<string, boolean>>;
+  readonly rateLimitPerMinute: number;
+  readonly tier: Tier;
+}
+
+/** Who is calling: written by AuthGuard, read by everything after it. */
+export type Principal = UserPrincipal | ApiKeyPrincipal;
+
+/** What this service keeps on a request besides what Fastify puts there. */
+export interface RequestState {
+  /** Set by AuthGuard on every route that is not public. */
+  user?: Principal;
+}
+
+/** Injects the {@link Principal} that AuthGuard found. */
+export const CurrentPrincipal = createParamDecorator(
+  (_data: unknown, context: ExecutionContext): Principal | undefined =>
+    context.switchToHttp().getRequest<RequestState>().user,
+);
