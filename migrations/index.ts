@@ -1,0 +1,4 @@
+import { Initial1795312484266 } from './1795312484266-initial';
+
+/** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
+export const migrations = [Initial1795312484266];

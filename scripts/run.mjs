@@ -1,0 +1,39 @@
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+// A missing name in an import list would fail before the version check below can explain itself.
+import * as util from 'node:util';
+
+/*
+ * node scripts/run.mjs <entry> [argument ...]
+ * Runs an entry of dist/src, such as main.js or admin/cli.js, in this process; outside production it builds first
+ * when the sources have changed.
+ */
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 22 || (major === 22 && minor < 12)) {
+  fail(
+    `Node.js 22.12 or later is needed; this is ${process.version}. npm start brings its own on Linux after npm ci.`,
+  );
+}
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const [entry, ...args] = process.argv.slice(2);
+if (!entry) fail('Which entry? For example: node scripts/run.mjs main.js');
+
+const dotEnv = existsSync('.env') ? util.parseEnv(readFileSync('.env', 'utf8')) : {};
+const isProduction = (process.env.NODE_ENV || dotEnv.NODE_ENV) === 'production';
+if (!isProduction) (await import('./build.mjs')).buildIfStale();
+
+const file = join(root, 'dist', 'src', entry);
+if (!existsSync(file)) {
+  fail(`${file} is missing: run npm run build first, which production never does by itself.`);
+}
+
+// The entry sees the arguments of a program that was started directly.
+process.argv = [process.argv[0], realpathSync(file), ...args];
+await import(pathToFileURL(process.argv[1]).href);
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}

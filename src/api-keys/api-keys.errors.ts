@@ -1,0 +1,43 @@
+import { defineError } from '../common/api-error';
+
+export const ApiKeyErrors = {
+  notFound: defineError({
+    code: 'api_key_not_found',
+    status: 404,
+    title: 'API key not found',
+    detail: 'You have no API key with this id.',
+  }),
+  unknownPermissions: defineError({
+    code: 'unknown_permissions',
+    status: 400,
+    title: 'Unknown permission',
+    detail: (unknown: readonly string[], known: readonly string[]) =>
+      `There is no permission ${unknown.map((name) => `"${name}"`).join(', ')}. Known are ${known.join(', ')}.`,
+  }),
+  expiresInThePast: defineError({
+    code: 'expires_in_the_past',
+    status: 400,
+    title: 'Expiry in the past',
+    detail: 'expires_at must be a moment in the future.',
+  }),
+  rateLimitAbovePlan: defineError({
+    code: 'rate_limit_above_plan',
+    status: 400,
+    title: 'Rate limit above the plan',
+    detail: (max: number, plan: string) =>
+      `The plan ${plan} allows a key at most ${max} requests a minute. Ask for less, or change the plan.`,
+  }),
+  limitReached: defineError({
+    code: 'api_key_limit_reached',
+    status: 400,
+    title: 'Too many API keys',
+    detail: (max: number, plan: string) =>
+      `The plan ${plan} allows ${max} active keys. Deactivate one, or change the plan.`,
+  }),
+  emailNotVerified: defineError({
+    code: 'email_not_verified',
+    status: 403,
+    title: 'E-mail address not verified',
+    detail: 'Verify your e-mail address first: open the link in the mail you got at sign-up.',
+  }),
+};

@@ -1,0 +1,101 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { Clock } from '../common/clock';
+import { ENV, type Env } from '../config/env';
+import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
+import { User } from '../users/user.entity';
+import { ApiKey } from './api-key.entity';
+import { generateApiKey, hashApiKey, isWellFormedApiKey } from './api-key-secret';
+import { ApiKeyErrors } from './api-keys.errors';
+import { knownPermissions } from './permissions';
+
+/** What the maker of a key decides. */
+export interface NewApiKey {
+  readonly name: string;
+  readonly permissions: Record<string, boolean>;
+  /** Undefined: the default, within the plan. */
+  readonly rateLimitPerMinute: number | undefined;
+  readonly expiresAt: Date | null;
+}
+
+@Injectable()
+export class ApiKeysService {
+  private readonly known: readonly string[];
+
+  constructor(
+    private readonly db: EntityManager,
+    private readonly clock: Clock,
+    @Inject(ENV) private readonly env: Env,
+  ) {
+    this.known = knownPermissions(env.EXTRA_PERMISSIONS);
+  }
+
+  /**
+   * Makes a key. The answer is the only moment the key exists outside its owner's hands.
+   * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
+   */
+  async create(userId: string, input: NewApiKey): Promise<{ key: string; apiKey: ApiKey }> {
+    const unknown = Object.keys(input.permissions).filter((name) => !this.known.includes(name));
+    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.known);
+    const now = this.clock.now();
+    if (input.expiresAt && input.expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
+    const { key, hash, prefix } = generateApiKey();
+
+    const apiKey = await this.db.transaction(async (tx) => {
+      // Locks the owner, so that two requests cannot both take the last free place.
+      const owner = await tx.findOneOrFail(User, { where: { id: userId }, lock: { mode: 'pessimistic_write' } });
+      if (this.env.REQUIRE_EMAIL_VERIFICATION && !owner.isVerified) throw ApiKeyErrors.emailNotVerified();
+      const plan = plans[owner.tier];
+      const active = await tx.countBy(ApiKey, { userId, isActive: true });
+      if (active >= plan.activeKeysMax) throw ApiKeyErrors.limitReached(plan.activeKeysMax, plan.name);
+
+      const made = Object.assign(new ApiKey(), {
+        id: uuidv7(),
+        userId,
+        name: input.name,
+        keyHash: hash,
+        keyPrefix: prefix,
+        isActive: true,
+        permissions: input.permissions,
+        rateLimitPerMinute: rateWithinPlan(input.rateLimitPerMinute, plan),
+        createdAt: now,
+        lastUsed: null,
+        expiresAt: input.expiresAt,
+      });
+      await tx.insert(ApiKey, made);
+      return made;
+    });
+    return { key, apiKey };
+  }
+
+  /** All keys of a user, inactive ones too, newest first. */
+  list(userId: string): Promise<ApiKey[]> {
+    return this.db.find(ApiKey, { where: { userId }, order: { id: 'DESC' } });
+  }
+
+  /**
+   * Ends a key, for good; doing it twice changes nothing.
+   * @throws ApiError `api_key_not_found` also for another user's key: its existence is not ours to tell.
+   */
+  async deactivate(userId: string, id: string): Promise<void> {
+    const { affected } = await this.db.update(ApiKey, { id, userId }, { isActive: false });
+    if (!affected) throw ApiKeyErrors.notFound();
+  }
+
+  /** The key and its owner, when the text is a key that opens something now; else null. Garbage never reaches the database. */
+  async authenticate(text: string): Promise<(ApiKey & { user: User }) | null> {
+    if (!isWellFormedApiKey(text)) return null;
+    const apiKey = await this.db.findOne(ApiKey, { where: { keyHash: hashApiKey(text) }, relations: { user: true } });
+    if (!apiKey?.user?.isActive || !apiKey.isUsable(this.clock.now())) return null;
+    return Object.assign(apiKey, { user: apiKey.user });
+  }
+}
+
+/** @throws ApiError `rate_limit_above_plan`. */
+function rateWithinPlan(wanted: number | undefined, plan: Plan): number {
+  if (wanted !== undefined && wanted > plan.keyRatePerMinuteMax) {
+    throw ApiKeyErrors.rateLimitAbovePlan(plan.keyRatePerMinuteMax, plan.name);
+  }
+  return wanted ?? Math.min(KEY_RATE_PER_MINUTE_DEFAULT, plan.keyRatePerMinuteMax);
+}

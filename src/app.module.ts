@@ -1,0 +1,41 @@
+import { type DynamicModule, Module } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ApiKeysModule } from './api-keys/api-keys.module';
+import { AuthModule } from './auth/auth.module';
+import { ConfigModule } from './config/config.module';
+import type { Env } from './config/env';
+import { GenerateModule } from './generate/generate.module';
+import { LimitsModule } from './limits/limits.module';
+import { CryptoModule } from './platform/crypto/crypto.module';
+import { DatabaseModule } from './platform/database/database.module';
+import { HealthModule } from './platform/health/health.module';
+import { MailModule } from './platform/mail/mail.module';
+import { ObservabilityModule } from './platform/observability/observability.module';
+import { requestPipeline } from './request-pipeline';
+import { UsageModule } from './usage/usage.module';
+import { UsersModule } from './users/users.module';
+
+@Module({})
+export class AppModule {
+  /** The whole service, lowest module first. */
+  static register(env: Env, databaseUrl: string, log: Logger): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [
+        ConfigModule.register(env),
+        ObservabilityModule.register(log),
+        DatabaseModule.register(env, databaseUrl),
+        CryptoModule,
+        MailModule.register(env),
+        HealthModule,
+        UsersModule,
+        LimitsModule,
+        ApiKeysModule,
+        AuthModule,
+        UsageModule,
+        GenerateModule,
+      ],
+      providers: requestPipeline,
+    };
+  }
+}

@@ -1,0 +1,139 @@
+import type { Socket } from 'node:net';
+import { NestFactory } from '@nestjs/core';
+import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { SwaggerModule } from '@nestjs/swagger';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import { AppModule } from './app.module';
+import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
+import { CommonErrors } from './common/common.errors';
+import { PROBLEM_TYPE, problemBody } from './common/problem.filter';
+import type { RequestState } from './common/principal';
+import type { Env } from './config/env';
+import { buildOpenApi } from './openapi';
+import { Readiness } from './platform/health/readiness';
+import { NestLog } from './platform/observability/log';
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const PARAM_LENGTH_MAX = 256;
+
+/** What stands outside `/api/v1`. */
+const OUTSIDE_PREFIX = ['/', 'health', 'health/live', 'health/ready', 'verify-email', 'dev/mailbox', 'dev/mailbox.json'];
+
+/**
+ * Builds the whole application, as `main.ts` and the tests run it: it is initialised, but does not listen yet.
+ * @param databaseUrl of the configured or the embedded server; its schema is brought up to date here.
+ */
+export async function createApp(env: Env, databaseUrl: string, log: Logger): Promise<NestFastifyApplication> {
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(env, databaseUrl, log), createAdapter(env), {
+    // Fastify's own JSON parser refuses what Nest's would take: form bodies and prototype poisoning.
+    bodyParser: false,
+    abortOnError: false,
+    logger: new NestLog(log),
+  });
+  return setUpApp(app, env, log);
+}
+
+/** Everything about HTTP that is not the request pipeline: prefix, headers, CORS, body limits, access log and docs. */
+export async function setUpApp(app: NestFastifyApplication, env: Env, log: Logger): Promise<NestFastifyApplication> {
+  const fastify = app.getHttpAdapter().getInstance();
+  fastify.removeContentTypeParser('text/plain');
+  app.setGlobalPrefix('api/v1', { exclude: OUTSIDE_PREFIX });
+  app.useSecurityHeaders({ contentSecurityPolicy: contentSecurityPolicy, xFrameOptions: { action: 'deny' } });
+  if (env.ALLOWED_ORIGINS.length > 0) {
+    app.enableCors({
+      origin: env.ALLOWED_ORIGINS.includes('*') ? '*' : [...env.ALLOWED_ORIGINS],
+      methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      exposedHeaders: ['RateLimit', 'RateLimit-Policy', 'Retry-After', 'X-Request-Id'],
+    });
+  }
+  setUpHooks(fastify, app.get(Readiness), log);
+  if (env.DOCS_ENABLED) {
+    SwaggerModule.setup('docs', app, () => buildOpenApi(app), {
+      jsonDocumentUrl: 'openapi.json',
+      yamlDocumentUrl: 'openapi.yaml',
+      customSiteTitle: 'Cortex Auth API',
+      swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
+    });
+  }
+  return app.init();
+}
+
+export function createAdapter(env: Env): FastifyAdapter {
+  return new FastifyAdapter({
+    bodyLimit: BODY_BYTES_MAX_DEFAULT,
+    trustProxy: trustedProxies(env.TRUST_PROXY),
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    genReqId: () => uuidv7(),
+    clientErrorHandler: answerBrokenRequest,
+  });
+}
+
+/** Fastify refuses to count hops by itself, for a client that reaches the service directly can make them up: the docs say so. */
+function trustedProxies(trust: Env['TRUST_PROXY']): false | string[] | ((address: string, hop: number) => boolean) {
+  return typeof trust === 'number' ? (_address, hop) => hop < trust : trust && [...trust];
+}
+
+/** Swagger UI needs its own styles and data images; nothing needs anything else. */
+const contentSecurityPolicy = {
+  useDefaults: false,
+  directives: {
+    defaultSrc: ["'self'"],
+    styleSrc: ["'self'", "'unsafe-inline'"],
+    imgSrc: ["'self'", 'data:'],
+    objectSrc: ["'none'"],
+    baseUri: ["'none'"],
+    formAction: ["'self'"],
+    frameAncestors: ["'none'"],
+  },
+};
+
+function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger): void {
+  fastify.addHook('onRoute', (route) => {
+    const { bodyBytesMax } = (route.config ?? {}) as { bodyBytesMax?: number };
+    if (bodyBytesMax !== undefined) route.bodyLimit = bodyBytesMax;
+  });
+  fastify.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-request-id', request.id);
+    if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
+    if (readiness.isDraining) reply.header('connection', 'close');
+    done();
+  });
+  fastify.addHook('onResponse', (request, reply, done) => {
+    logAccess(log, request, reply);
+    done();
+  });
+}
+
+/** One line per request: the route's template, never its query, which may hold a token. */
+function logAccess(log: Logger, request: FastifyRequest & RequestState, reply: FastifyReply): void {
+  if (!log.isLevelEnabled('info')) return;
+  log.info(
+    {
+      request_id: request.id,
+      method: request.method,
+      route: request.routeOptions.url ?? 'none',
+      status: reply.statusCode,
+      duration_ms: Math.round(reply.elapsedTime * 10) / 10,
+      ip: request.ip,
+      user_id: request.user?.userId,
+      api_key_id: request.user?.kind === 'api_key' ? request.user.apiKeyId : undefined,
+    },
+    'request',
+  );
+}
+
+/** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || socket.destroyed) return;
+  const [status, phrase] = error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : [400, 'Bad Request'];
+  const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), uuidv7());
+  if (!socket.writable) return;
+  socket.end(
+    `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
+}

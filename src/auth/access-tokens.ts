@@ -1,0 +1,94 @@
+import { createHmac } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { JwtService } from '@nestjs/jwt';
+import { v7 as uuidv7 } from 'uuid';
+import { z } from 'zod';
+import { Clock } from '../common/clock';
+import { ENV, type Env } from '../config/env';
+
+/** The only algorithm that is signed or accepted. */
+export const ACCESS_TOKEN_ALGORITHM = 'HS256';
+/** RFC 9068, 2.1: tells an access token from every other JWT. */
+const TOKEN_TYPE = 'at+jwt';
+/** How far the clocks of our own processes may differ. */
+const LEEWAY_SECONDS = 5;
+
+const headerSchema = z.strictObject({ alg: z.literal(ACCESS_TOKEN_ALGORITHM), typ: z.literal(TOKEN_TYPE), kid: z.string() });
+
+const claimsSchema = z.object({
+  iss: z.string(),
+  aud: z.string(),
+  sub: z.uuid(),
+  sid: z.uuid(),
+  jti: z.string(),
+  iat: z.number().int(),
+  exp: z.number().int(),
+  nbf: z.number().int().optional(),
+});
+
+/** What an access token says. */
+export type AccessTokenClaims = z.infer<typeof claimsSchema>;
+
+/** Access tokens: JWTs of RFC 9068 in form, signed with `JWT_SECRET_KEY`, named by `kid`. */
+@Injectable()
+export class AccessTokens {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly lifeSeconds: number;
+  private readonly keyId: string;
+
+  constructor(
+    @Inject(ENV) private readonly env: Env,
+    private readonly clock: Clock,
+    private readonly jwt: JwtService,
+  ) {
+    this.issuer = env.PUBLIC_URL;
+    this.audience = `${env.PUBLIC_URL}/api/v1`;
+    this.lifeSeconds = env.ACCESS_TOKEN_EXPIRE_MINUTES * 60;
+    this.keyId = createHmac('sha256', env.JWT_SECRET_KEY).update('cortex-auth:kid').digest('base64url').slice(0, 12);
+  }
+
+  /** A token for a user's session, for {@link lifeSeconds} from now. */
+  sign(userId: string, sessionId: string): string {
+    const iat = this.nowSeconds();
+    const claims: AccessTokenClaims = {
+      iss: this.issuer,
+      aud: this.audience,
+      sub: userId,
+      sid: sessionId,
+      jti: uuidv7(),
+      iat,
+      exp: iat + this.lifeSeconds,
+    };
+    const header = { alg: ACCESS_TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: this.keyId } as const;
+    return this.jwt.sign(claims, { secret: this.env.JWT_SECRET_KEY, algorithm: ACCESS_TOKEN_ALGORITHM, header });
+  }
+
+  /** The key that a token's header names, or null when the header is not one of ours; nothing in it is fetched or followed. */
+  keyFor(token: string): string | null {
+    const header = headerSchema.safeParse(decodeSegment(token));
+    return header.success && header.data.kid === this.keyId ? this.env.JWT_SECRET_KEY : null;
+  }
+
+  /** The claims of a verified token, or null when one is missing or the token is not valid at this moment. */
+  currentClaims(payload: unknown): AccessTokenClaims | null {
+    const claims = claimsSchema.safeParse(payload);
+    if (!claims.success) return null;
+    const now = this.nowSeconds();
+    const { exp, iat, nbf = iat } = claims.data;
+    const isCurrent = exp > now && iat <= now + LEEWAY_SECONDS && nbf <= now + LEEWAY_SECONDS;
+    return isCurrent ? claims.data : null;
+  }
+
+  private nowSeconds(): number {
+    return Math.floor(this.clock.nowMs() / 1_000);
+  }
+}
+
+function decodeSegment(token: string): unknown {
+  try {
+    return JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

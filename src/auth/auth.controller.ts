@@ -1,0 +1,56 @@
+import { Body, Controller, HttpCode, Post, Query } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Public } from '../common/access';
+import { MessageDto } from '../common/message.dto';
+import { ApiProblems } from '../common/problem-docs';
+import { RateLimited } from '../limits/rate-limit.decorator';
+import { UserErrors } from '../users/users.errors';
+import { UserDto } from '../users/users.dto';
+import { LoginDto, LoginResultDto, RegisterDto, VerificationTokenDto } from './auth.dto';
+import { AuthErrors } from './auth.errors';
+import { AuthService, type Login, type Registration } from './auth.service';
+
+@ApiTags('Account')
+@Public()
+@Controller('auth')
+export class AuthController {
+  constructor(private readonly auth: AuthService) {}
+
+  @Post('register')
+  @HttpCode(200)
+  @RateLimited('register-minute', 'register-hour')
+  @ApiOperation({ summary: 'Sign up', description: 'Makes an account and mails a link that proves the address.' })
+  @ApiOkResponse({ type: UserDto, description: 'The new account.' })
+  @ApiProblems(UserErrors.emailTaken)
+  async register(@Body() body: RegisterDto): Promise<UserDto> {
+    return UserDto.from(await this.auth.register(toRegistration(body)));
+  }
+
+  @Post('login')
+  @HttpCode(200)
+  @RateLimited('login')
+  @ApiOperation({ summary: 'Log in', description: 'Gives an access token for the routes that need one.' })
+  @ApiOkResponse({ type: LoginResultDto, description: 'An access token and whose it is.' })
+  @ApiProblems(AuthErrors.invalidLogin)
+  async login(@Body() { email, password }: LoginDto): Promise<LoginResultDto> {
+    return toLoginResult(await this.auth.login(email, password));
+  }
+
+  @Post('verify-email')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Prove the e-mail address', description: 'Takes the mailed token from the body, or from the query. It works once.' })
+  @ApiOkResponse({ type: MessageDto, description: 'The address is proven.' })
+  @ApiProblems(AuthErrors.invalidVerificationToken)
+  async verifyEmail(@Body() body: VerificationTokenDto, @Query() query: VerificationTokenDto): Promise<MessageDto> {
+    await this.auth.verifyEmail(body.token ?? query.token ?? '');
+    return { message: 'Email verified successfully' };
+  }
+}
+
+function toRegistration({ email, password, first_name, last_name, company }: RegisterDto): Registration {
+  return { email, password, firstName: first_name || null, lastName: last_name || null, company: company || null };
+}
+
+function toLoginResult({ accessToken, expiresInSeconds, user }: Login): LoginResultDto {
+  return { access_token: accessToken, token_type: 'bearer', expires_in: expiresInSeconds, user: UserDto.from(user) };
+}

@@ -1,0 +1,88 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsOptional, IsString, MaxLength, Validate, type ValidationArguments, ValidatorConstraint, type ValidatorConstraintInterface } from 'class-validator';
+import { CanonicalEmail } from '../users/canonical-email';
+import { ProfileDto, UserDto } from '../users/users.dto';
+
+const PASSWORD_LENGTH_MIN = 8;
+const PASSWORD_LENGTH_MAX = 128;
+
+/** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2). */
+@ValidatorConstraint({ name: 'passwordLength' })
+class PasswordLength implements ValidatorConstraintInterface {
+  validate(value: unknown): boolean {
+    if (typeof value !== 'string') return false;
+    const length = [...value.normalize('NFKC')].length;
+    return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;
+  }
+
+  defaultMessage(): string {
+    return `must be ${PASSWORD_LENGTH_MIN} to ${PASSWORD_LENGTH_MAX} characters long`;
+  }
+}
+
+@ValidatorConstraint({ name: 'sameAsPassword' })
+class SameAsPassword implements ValidatorConstraintInterface {
+  validate(value: unknown, { object }: ValidationArguments): boolean {
+    return value === (object as { password?: unknown }).password;
+  }
+
+  defaultMessage(): string {
+    return 'must be the same as password';
+  }
+}
+
+export class RegisterDto extends ProfileDto {
+  @ApiProperty({ format: 'email', maxLength: 254, example: 'user@example.com', description: 'E-mail address; it is the name you log in with.' })
+  @CanonicalEmail()
+  email!: string;
+
+  @ApiProperty({ format: 'password', minLength: PASSWORD_LENGTH_MIN, maxLength: PASSWORD_LENGTH_MAX, example: 'SecurePassword123!', description: 'Any characters, 8 to 128 of them.' })
+  @Validate(PasswordLength)
+  password!: string;
+
+  @ApiPropertyOptional({ format: 'password', example: 'SecurePassword123!', description: 'The password once more, when a form asks for it twice.' })
+  @IsOptional()
+  @Validate(SameAsPassword)
+  confirm_password?: string;
+}
+
+export class LoginDto {
+  @ApiProperty({ format: 'email', example: 'user@example.com', description: 'E-mail address.' })
+  @CanonicalEmail()
+  email!: string;
+
+  // No least length: what a wrong password looks like must not matter.
+  @ApiProperty({ format: 'password', maxLength: 1024, example: 'SecurePassword123!', description: 'Password.' })
+  @IsString()
+  @MaxLength(1024)
+  password!: string;
+}
+
+export class LoginResultDto {
+  @ApiProperty({ example: 'eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl', description: 'Send it as "Authorization: Bearer <token>".' })
+  access_token!: string;
+
+  @ApiProperty({ enum: ['bearer'], example: 'bearer', description: 'How to send the access token (RFC 6750).' })
+  token_type!: 'bearer';
+
+  @ApiProperty({ type: 'integer', example: 1800, description: 'Life of the access token, in seconds.' })
+  expires_in!: number;
+
+  @ApiProperty({ type: UserDto, description: 'Who logged in.' })
+  user!: UserDto;
+}
+
+const tokenProperty = {
+  type: String,
+  maxLength: 512,
+  example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mcm9tLXRoZS1tYWls',
+  description: 'The token of the mailed link.',
+} as const;
+
+export class VerificationTokenDto {
+  @ApiPropertyOptional(tokenProperty)
+  @IsOptional()
+  @IsString()
+  @MaxLength(512)
+  token?: string;
+}

@@ -1,0 +1,66 @@
+import { type ArgumentMetadata, Injectable, type ValidationError, ValidationPipe } from '@nestjs/common';
+import type { FieldError } from './api-error';
+import { CommonErrors } from './common.errors';
+
+const DEPTH_MAX = 32;
+
+/**
+ * Checks input against its DTO: unknown fields are refused, and so is what would fail or change on its way into
+ * PostgreSQL: nesting deeper than 32, NUL characters and lone surrogates.
+ * @throws ApiError `validation_failed`, naming every wrong field.
+ */
+@Injectable()
+export class InputPipe extends ValidationPipe {
+  constructor() {
+    super({
+      whitelist: true,
+      forbidNonWhitelisted: true,
+      transform: true,
+      stopAtFirstError: true,
+      exceptionFactory: (errors) => CommonErrors.validationFailed.with({ errors: errors.flatMap((error) => fieldErrors(error)) }),
+    });
+  }
+
+  override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
+    if (metadata.type === 'custom') return value;
+    const fault = findFault(value);
+    if (fault) throw CommonErrors.validationFailed.with({ errors: [{ field: fault.field, message: fault.message }] });
+    if (metadata.type === 'body' && !isPlainObject(value ?? {})) {
+      throw CommonErrors.validationFailed.with({ errors: [{ field: '', message: 'the body must be a JSON object' }] });
+    }
+    return super.transform(value, metadata);
+  }
+}
+
+/** The first thing in a parsed value that must not reach the database, or undefined. */
+export function findFault(value: unknown): FieldError | undefined {
+  const stack: { value: unknown; field: string; depth: number }[] = [{ value, field: '', depth: 0 }];
+  for (let next = stack.pop(); next; next = stack.pop()) {
+    const { value: current, field, depth } = next;
+    if (typeof current === 'string') {
+      if (!isStorableText(current)) return { field, message: 'must be well-formed text without NUL characters' };
+    } else if (typeof current === 'object' && current !== null) {
+      if (depth >= DEPTH_MAX) return { field: field.slice(0, 100), message: `must not be nested deeper than ${DEPTH_MAX}` };
+      for (const [name, child] of Object.entries(current)) {
+        if (!isStorableText(name)) return { field, message: 'must have well-formed field names without NUL characters' };
+        stack.push({ value: child, field: field ? `${field}.${name}` : name, depth: depth + 1 });
+      }
+    }
+  }
+  return undefined;
+}
+
+/** PostgreSQL refuses NUL in text, and stores a lone surrogate as another character. */
+function isStorableText(text: string): boolean {
+  return !text.includes('\0') && text.isWellFormed();
+}
+
+function isPlainObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function fieldErrors({ property, constraints, children }: ValidationError, path = ''): FieldError[] {
+  const field = path ? `${path}.${property}` : property;
+  const own = Object.values(constraints ?? {}).map((message) => ({ field, message }));
+  return [...own, ...(children ?? []).flatMap((child) => fieldErrors(child, field))];
+}

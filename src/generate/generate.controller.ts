@@ -1,0 +1,54 @@
+import { Body, Controller, HttpCode, Post } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiKeyAccess } from '../common/access';
+import { BodyLimit } from '../common/body-limit';
+import { usdNumber } from '../common/money';
+import { ApiProblems } from '../common/problem-docs';
+import { CurrentCall, Metered, type MeteredCall } from '../usage/metered-call';
+import { UsageErrors } from '../usage/usage.errors';
+import { GenerateDto, GenerateResultDto } from './generate.dto';
+import { GenerateErrors } from './generate.errors';
+import { type Generation, Providers } from './providers';
+
+const BODY_BYTES_MAX = 1024 * 1024;
+
+@ApiTags('Generate')
+@Controller('generate')
+export class GenerateController {
+  constructor(private readonly providers: Providers) {}
+
+  @Post()
+  @HttpCode(200)
+  @ApiKeyAccess('generate')
+  @Metered('generate')
+  @BodyLimit(BODY_BYTES_MAX)
+  @ApiOperation({
+    summary: 'Ask a language model',
+    description: 'Metered: the answer leaves once its usage is written. A call that fails costs nothing.',
+  })
+  @ApiOkResponse({ type: GenerateResultDto, description: 'The answer and what it cost.' })
+  @ApiProblems(...Object.values(GenerateErrors), UsageErrors.ledgerBusy)
+  async generate(@Body() body: GenerateDto, @CurrentCall() call: MeteredCall): Promise<GenerateResultDto> {
+    const generation = await this.providers.generate({ ...body, maxTokens: body.max_tokens });
+    return toResult(generation, call.requestId, usdNumber(call.charge(generation, body.user_id)));
+  }
+}
+
+function toResult(
+  { text, provider, model, inputTokens, outputTokens }: Generation,
+  requestId: string,
+  costUsd: number,
+): GenerateResultDto {
+  return {
+    request_id: requestId,
+    text,
+    provider,
+    model,
+    usage: {
+      input_tokens: inputTokens,
+      output_tokens: outputTokens,
+      total_tokens: inputTokens + outputTokens,
+      cost_usd: costUsd,
+    },
+  };
+}

@@ -1,0 +1,7 @@
+import { Module } from '@nestjs/common';
+import { UsageModule } from '../usage/usage.module';
+import { GenerateController } from './generate.controller';
+import { Providers } from './providers';
+
+@Module({ imports: [UsageModule], controllers: [GenerateController], providers: [Providers] })
+export class GenerateModule {}

@@ -1,0 +1,126 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { generateText, LanguageModelUsage } from 'ai';
+import { ENV, type Env } from '../config/env';
+import { EchoProvider } from './echo-provider';
+import { GenerateErrors } from './generate.errors';
+import {
+  defaultModels,
+  loadModels,
+  type ModelFactory,
+  type ProviderAccess,
+  providerAccess,
+  type RemoteProvider,
+} from './language-models';
+import { providerFailure } from './provider-failure';
+
+export const providerNames = ['gemini', 'openai', 'anthropic', 'echo'] as const;
+export type ProviderName = (typeof providerNames)[number];
+
+/** What a provider is asked for. */
+export interface GenerateRequest {
+  readonly provider: ProviderName;
+  readonly prompt: string;
+  /** Passed on as it is; without it the provider's default answers. */
+  readonly model?: string;
+  /** Most tokens of the answer, those of hidden reasoning included. */
+  readonly maxTokens: number;
+}
+
+/** An answer with the provider's own count of tokens: cached input and hidden reasoning are in the totals. */
+export interface Generation {
+  readonly text: string;
+  readonly provider: ProviderName;
+  /** The model that was asked for, which is the name that has a price, not the dated one a provider may answer with. */
+  readonly model: string;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+/** The language models behind `POST /generate`. Their SDKs are loaded when first needed, not when the service starts. */
+@Injectable()
+export class Providers {
+  private readonly echo = new EchoProvider();
+  private readonly models = new Map<RemoteProvider, Promise<ModelFactory>>();
+
+  constructor(@Inject(ENV) private readonly env: Env) {}
+
+  /**
+   * Asks a provider once: no retries, no redirects, at most `PROVIDER_TIMEOUT_SECONDS`.
+   * @throws ApiError of {@link GenerateErrors}; an answer without token counts is an error too, for it could not be charged.
+   * @throws the reason of `signal` when it is aborted meanwhile; the request to the provider is then aborted with it.
+   */
+  async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generation> {
+    signal?.throwIfAborted();
+    const { provider } = request;
+    if (provider === 'echo') return this.generateEcho(request, signal);
+
+    const access = providerAccess(this.env, provider);
+    if (!access) throw GenerateErrors.providerNotConfigured(provider);
+    const timeout = AbortSignal.timeout(this.env.PROVIDER_TIMEOUT_SECONDS * 1000);
+    try {
+      return await this.ask(provider, access, request, signal ? AbortSignal.any([signal, timeout]) : timeout);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw providerFailure(provider, access, timeout.aborted ? timeout.reason : error);
+    }
+  }
+
+  /** In production echo does not exist, and is refused like any provider that is not set up. */
+  private async generateEcho(
+    { prompt, model = 'echo', maxTokens }: GenerateRequest,
+    signal?: AbortSignal,
+  ): Promise<Generation> {
+    if (this.env.isProduction) throw GenerateErrors.providerNotConfigured('echo');
+    return { provider: 'echo', model, ...(await this.echo.generate(prompt, maxTokens, signal)) };
+  }
+
+  private async ask(
+    provider: RemoteProvider,
+    access: ProviderAccess,
+    { prompt, model, maxTokens }: GenerateRequest,
+    abortSignal: AbortSignal,
+  ): Promise<Generation> {
+    const [generateText, createModel] = await Promise.all([
+      loadGenerateText(),
+      this.modelFactory(provider, access),
+    ]);
+    const modelName = model ?? defaultModels[provider];
+    const { text, usage } = await generateText({
+      model: createModel(modelName),
+      prompt,
+      maxOutputTokens: maxTokens,
+      // Hidden reasoning would use up a small maxTokens before the first word; whoever names a model gets it as it is.
+      reasoning: model === undefined ? 'none' : 'provider-default',
+      maxRetries: 0,
+      abortSignal,
+      telemetry: { isEnabled: false },
+    });
+    return { text, provider, model: modelName, ...countedTokens(usage, text) };
+  }
+
+  private modelFactory(provider: RemoteProvider, access: ProviderAccess): Promise<ModelFactory> {
+    const known = this.models.get(provider) ?? loadModels(provider, access);
+    this.models.set(provider, known);
+    return known;
+  }
+}
+
+/** About 250 ms and 30 MB on first use; after that it costs nothing. */
+async function loadGenerateText(): Promise<typeof generateText> {
+  const ai = await import('ai');
+  // Warnings would go to standard error, past the log and its format.
+  globalThis.AI_SDK_LOG_WARNINGS = false;
+  return ai.generateText;
+}
+
+/** The SDK turns a missing count into 0, and no prompt has 0 tokens, nor has any text. */
+function countedTokens(
+  { inputTokens = 0, outputTokens = 0 }: LanguageModelUsage,
+  text: string,
+): { inputTokens: number; outputTokens: number } {
+  const isCount = (tokens: number, min: number): boolean => Number.isSafeInteger(tokens) && tokens >= min;
+  if (!isCount(inputTokens, 1) || !isCount(outputTokens, text === '' ? 0 : 1)) {
+    throw new Error('The answer has no usable token counts.');
+  }
+  return { inputTokens, outputTokens };
+}

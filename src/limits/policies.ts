@@ -1,0 +1,63 @@
+import { normalizeIp } from '@nestjs/throttler';
+import type { Principal } from '../common/principal';
+import { plans } from '../users/plans';
+
+/** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, or one API key. */
+type Scope = 'address' | 'user' | 'api_key';
+
+export interface Policy {
+  readonly scope: Scope;
+  readonly windowSeconds: number;
+  /** A number, or what the caller's plan or key says; null: no limit. */
+  readonly limit: number | ((principal: Principal | undefined) => number | null);
+}
+
+/** Every rate limit of the service. The names appear in the `RateLimit-Policy` header and in problem texts. */
+export const policies = {
+  anonymous: { scope: 'address', windowSeconds: 60, limit: 600 },
+  user: { scope: 'user', windowSeconds: 60, limit: (who) => (who?.tier === 'internal' ? null : 1_200) },
+  'api-key': { scope: 'api_key', windowSeconds: 60, limit: (who) => (who?.kind === 'api_key' ? who.rateLimitPerMinute : null) },
+  'plan-hour': { scope: 'user', windowSeconds: 3_600, limit: (who) => (who ? plans[who.tier].requestsPerHourMax : null) },
+  'plan-day': { scope: 'user', windowSeconds: 86_400, limit: (who) => (who ? plans[who.tier].requestsPerDayMax : null) },
+  'wrong-credentials': { scope: 'address', windowSeconds: 60, limit: 60 },
+  'register-minute': { scope: 'address', windowSeconds: 60, limit: 10 },
+  'register-hour': { scope: 'address', windowSeconds: 3_600, limit: 100 },
+  login: { scope: 'address', windowSeconds: 60, limit: 20 },
+  'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
+} as const satisfies Record<string, Policy>;
+
+export type PolicyName = keyof typeof policies;
+
+/** One request's claim on one policy. */
+export interface Claim {
+  readonly policy: PolicyName;
+  /** Who claims: an address, a user's id or a key's id. */
+  readonly key: string;
+  readonly limit: number;
+  readonly windowMs: number;
+}
+
+/** The policies that every request of such a caller falls under, before those its route adds. */
+export function generalPolicies(principal: Principal | undefined): readonly PolicyName[] {
+  if (!principal) return ['anonymous'];
+  return principal.kind === 'user' ? ['user'] : ['api-key', 'plan-hour', 'plan-day'];
+}
+
+/** What a caller claims of a policy, or null when it does not limit him. */
+export function claimOf(name: PolicyName, principal: Principal | undefined, ip: string): Claim | null {
+  const policy: Policy = policies[name];
+  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(principal);
+  const key = keyOf(policy.scope, principal, ip);
+  return limit === null || key === undefined ? null : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
+}
+
+function keyOf(scope: Scope, principal: Principal | undefined, ip: string): string | undefined {
+  switch (scope) {
+    case 'address':
+      return normalizeIp(ip);
+    case 'user':
+      return principal?.userId;
+    case 'api_key':
+      return principal?.kind === 'api_key' ? principal.apiKeyId : undefined;
+  }
+}

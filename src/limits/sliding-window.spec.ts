@@ -1,0 +1,76 @@
+import fc from 'fast-check';
+import { SlidingWindow } from './sliding-window';
+
+/** Asks for a place at each moment and gives back the moments that were accepted. */
+function accepted(limit: number, windowMs: number, moments: number[]): number[] {
+  const window = new SlidingWindow(windowMs);
+  return moments.filter((now) => {
+    const free = window.waitMs(limit, now) === 0;
+    if (free) window.take(limit, now);
+    return free;
+  });
+}
+
+describe('SlidingWindow', () => {
+  it('accepts exactly the limit of a burst', () => {
+    expect(accepted(100, 1_000, Array<number>(1_000).fill(5_000))).toHaveLength(100);
+  });
+
+  it('never accepts more than the limit in any window, and decides as a plain list of moments would', () => {
+    const steps = fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 300 });
+    fc.assert(
+      fc.property(steps, fc.integer({ min: 1, max: 20 }), (gaps, limit) => {
+        let now = 1_700_000_000_000;
+        const moments = gaps.map((gap) => (now += gap));
+        const plain: number[] = [];
+        for (const moment of moments) {
+          if (plain.filter((time) => time > moment - 1_000).length < limit) plain.push(moment);
+        }
+        expect(accepted(limit, 1_000, moments)).toEqual(plain);
+      }),
+    );
+  });
+
+  it('never refuses a client just under the limit, over five windows', () => {
+    const moments = Array.from({ length: 50 }, (_, i) => i * 101);
+    expect(accepted(10, 1_000, moments)).toHaveLength(50);
+  });
+
+  it('frees a place exactly when the oldest leaves the window', () => {
+    const window = new SlidingWindow(1_000);
+    window.take(1, 5_000);
+    expect(window.waitMs(1, 5_400)).toBe(600);
+    expect(window.waitMs(1, 5_999)).toBe(1);
+    expect(window.waitMs(1, 6_000)).toBe(0);
+  });
+
+  it('rounds against the caller above 10,000, and remembers at most 1,000 moments', () => {
+    const limit = 20_000;
+    const window = new SlidingWindow(60_000);
+    let taken = 0;
+    for (let now = 1; now <= 60_000; now++) {
+      if (window.waitMs(limit, now) === 0) {
+        window.take(limit, now);
+        taken += 1;
+      }
+    }
+    expect(taken).toBe(limit);
+    expect(window.waitMs(limit, 60_001)).toBeGreaterThan(0);
+    expect(window.waitMs(limit, 60_060)).toBe(0);
+  });
+
+  it('refuses everything at a limit of zero', () => {
+    expect(new SlidingWindow(1_000).waitMs(0, 1)).toBe(1_000);
+  });
+
+  it('obeys a lowered limit at once', () => {
+    const window = new SlidingWindow(1_000);
+    for (let i = 0; i < 5; i++) window.take(10, 100 * i);
+    expect(window.waitMs(2, 450)).toBe(850);
+    expect(window.remaining(2, 450)).toBe(0);
+  });
+
+  it('is not confused by a clock that steps back', () => {
+    expect(accepted(2, 1_000, [5_000, 4_000, 4_500, 5_999, 6_000])).toEqual([5_000, 4_000, 6_000]);
+  });
+});

@@ -1,0 +1,62 @@
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { Inject, Injectable } from '@nestjs/common';
+import * as argon2 from 'argon2';
+import * as bcrypt from 'bcrypt';
+import pLimit from 'p-limit';
+import { CommonErrors } from '../../common/common.errors';
+import { ENV, type Env } from '../../config/env';
+
+/** About two seconds of work: whoever comes later is told to come back instead of waiting longer. */
+const WAITING_MAX_PER_CORE = 50;
+/** bcrypt ignores what follows its 72nd byte, so a longer password would open the account of its beginning. */
+const BCRYPT_BYTES_MAX = 72;
+
+/** Password hashing with argon2id, bounded: never more hashes at once than cores, and a short queue. */
+@Injectable()
+export class Passwords {
+  private readonly cores = availableParallelism();
+  private readonly limit = pLimit(this.cores);
+  private readonly options: argon2.HashOptions;
+  private readonly decoy: Promise<string>;
+
+  constructor(@Inject(ENV) env: Env) {
+    this.options = { type: argon2.argon2id, memoryCost: env.ARGON2_MEMORY_KIB, timeCost: env.ARGON2_TIME_COST, parallelism: 1 };
+    this.decoy = this.hash(randomBytes(16).toString('hex'));
+  }
+
+  /**
+   * Hashes a password, in Unicode form NFKC (NIST SP 800-63B, 3.1.1.2).
+   * @throws ApiError `service_unavailable` when the queue is full.
+   */
+  hash(password: string): Promise<string> {
+    return this.bounded(() => argon2.hash(password.normalize('NFKC'), this.options));
+  }
+
+  /**
+   * Whether the password belongs to the hash, argon2id or legacy bcrypt. Without a hash (no such user) it takes
+   * the same time and answers false.
+   * @throws ApiError `service_unavailable` when the queue is full.
+   */
+  async verify(hash: string | undefined, password: string): Promise<boolean> {
+    const candidate = hash ?? (await this.decoy);
+    const matches = await this.bounded(() => matchesHash(candidate, password));
+    return matches && hash !== undefined;
+  }
+
+  /** Whether a hash that just verified should be replaced: legacy bcrypt, or weaker than the settings now ask. */
+  needsRehash(hash: string): boolean {
+    return !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, this.options);
+  }
+
+  private async bounded<T>(work: () => Promise<T>): Promise<T> {
+    if (this.limit.pendingCount >= WAITING_MAX_PER_CORE * this.cores) throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
+    return this.limit(work);
+  }
+}
+
+async function matchesHash(hash: string, password: string): Promise<boolean> {
+  if (hash.startsWith('$argon2')) return argon2.verify(hash, password.normalize('NFKC'));
+  // The legacy service hashed the password as it was typed.
+  return Buffer.byteLength(password) <= BCRYPT_BYTES_MAX && bcrypt.compare(password, hash);
+}

@@ -1,0 +1,33 @@
+import { DefaultNamingStrategy, type DataSourceOptions } from 'typeorm';
+import { migrations } from '../../../migrations';
+
+const CONNECT_TIMEOUT_MS = 3_000;
+
+/** Columns are named as on the wire: `lastUsed` is `last_used`. Tables are named by their entities. */
+class SnakeCaseNaming extends DefaultNamingStrategy {
+  override columnName(propertyName: string, customName: string | undefined, prefixes: string[]): string {
+    return snakeCase([...prefixes, customName ?? propertyName].join('_'));
+  }
+
+  override joinColumnName(relationName: string, referencedColumnName: string): string {
+    return snakeCase(`${relationName}_${referencedColumnName}`);
+  }
+}
+
+/** The connection options that the service, its tests and the migration commands share. */
+export function dataSourceOptions(url: string, poolMax: number): DataSourceOptions {
+  return {
+    type: 'postgres',
+    url,
+    synchronize: false,
+    migrations,
+    migrationsTableName: 'migrations',
+    namingStrategy: new SnakeCaseNaming(),
+    installExtensions: false,
+    extra: { max: poolMax, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+  };
+}
+
+function snakeCase(text: string): string {
+  return text.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

@@ -1,0 +1,83 @@
+import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { formatUsd, type NanoUsd } from '../common/money';
+import type { Principal, RequestState } from '../common/principal';
+import type { Consumption, PriceBook } from './price-book';
+import type { UsageLog } from './usage-log.entity';
+
+export const METERED_METADATA = 'cortex:metered';
+
+/** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
+export const Metered = (operation: string): MethodDecorator => SetMetadata(METERED_METADATA, operation);
+
+const USER_AGENT_LENGTH_MAX = 500;
+
+type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
+
+/** One call of a metered operation, from the guard to the ledger. */
+export class MeteredCall {
+  private consumption: Consumption | undefined;
+  private endUser: string | undefined;
+  private costNanoUsd: NanoUsd = 0n;
+
+  constructor(
+    private readonly operation: string,
+    private readonly request: MeteredRequest,
+    private readonly prices: PriceBook,
+  ) {}
+
+  /** Also the id of the call's line in the ledger. */
+  get requestId(): string {
+    return this.request.id;
+  }
+
+  /**
+   * States what the call consumed; the handler calls this once, before it answers.
+   * @param endUser the caller's own end user, kept as metadata.
+   * @returns the price.
+   */
+  charge(consumption: Consumption, endUser?: string): NanoUsd {
+    this.consumption = consumption;
+    this.endUser = endUser;
+    this.costNanoUsd = this.prices.price(consumption);
+    return this.costNanoUsd;
+  }
+
+  /** The ledger's line for this call, answered with `statusCode` at `now`. */
+  toLine(statusCode: number, now: Date): UsageLog {
+    const { id, user, ip, headers, method, routeOptions } = this.request;
+    const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
+    return {
+      id,
+      userId: user.userId,
+      apiKeyId: user.kind === 'api_key' ? user.apiKeyId : null,
+      operation: this.operation,
+      provider,
+      model,
+      inputTokens,
+      outputTokens,
+      tokensUsed: inputTokens + outputTokens,
+      costUsd: formatUsd(this.costNanoUsd),
+      ipAddress: ip,
+      userAgent: headers['user-agent']?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
+      metadata: {
+        path: routeOptions.url ?? '',
+        method,
+        status_code: statusCode,
+        ...(this.endUser !== undefined && { end_user: this.endUser }),
+      },
+      createdAt: now,
+    };
+  }
+}
+
+/** Injects the {@link MeteredCall} of a metered route. */
+export const CurrentCall = createParamDecorator(
+  (_data: unknown, context: ExecutionContext) => context.switchToHttp().getRequest<MeteredRequest>().meteredCall,
+);
+
+/** Begins the call of a request that AuthGuard has let in. */
+export function beginCall(operation: string, context: ExecutionContext, prices: PriceBook): MeteredCall {
+  const request = context.switchToHttp().getRequest<MeteredRequest>();
+  return (request.meteredCall = new MeteredCall(operation, request, prices));
+}

@@ -1,0 +1,62 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+
+/** What is kept of the request itself. */
+export interface UsageMetadata {
+  readonly path: string;
+  readonly method: string;
+  readonly status_code: number;
+  /** The caller's own end user, as the caller named him. */
+  readonly end_user?: string;
+}
+
+/**
+ * One line of the ledger: a metered call that was answered. Lines are only ever added. There are no foreign keys:
+ * they would lock the owner's row in every batch, and neither users nor keys are ever deleted.
+ */
+@Entity('usage_logs')
+@Index(['userId', 'createdAt'])
+export class UsageLog {
+  /** The id of the request, so that a line written twice is one line. */
+  @PrimaryColumn('uuid')
+  id!: string;
+
+  @Column('uuid')
+  userId!: string;
+
+  @Column('uuid', { nullable: true })
+  apiKeyId!: string | null;
+
+  @Column('text')
+  operation!: string;
+
+  @Column('text', { nullable: true })
+  provider!: string | null;
+
+  @Column('text', { nullable: true })
+  model!: string | null;
+
+  @Column('integer')
+  inputTokens!: number;
+
+  @Column('integer')
+  outputTokens!: number;
+
+  @Column('integer')
+  tokensUsed!: number;
+
+  /** Exact, in nano-dollars after the point; a decimal string in the program. */
+  @Column('numeric', { precision: 20, scale: 9 })
+  costUsd!: string;
+
+  @Column('text', { nullable: true })
+  ipAddress!: string | null;
+
+  @Column('text', { nullable: true })
+  userAgent!: string | null;
+
+  @Column('jsonb')
+  metadata!: UsageMetadata;
+
+  @Column('timestamptz')
+  createdAt!: Date;
+}

@@ -1,0 +1,98 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { CommonErrors } from '../common/common.errors';
+import { Clock } from '../common/clock';
+import type { Tier } from '../common/principal';
+import { User } from './user.entity';
+
+/** What a new account starts with. */
+export interface NewUser {
+  readonly email: string;
+  readonly passwordHash: string;
+  readonly firstName: string | null;
+  readonly lastName: string | null;
+  readonly company: string | null;
+}
+
+export type Profile = Partial<Pick<User, 'firstName' | 'lastName' | 'company'>>;
+
+@Injectable()
+export class UsersService {
+  constructor(
+    private readonly db: EntityManager,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Makes an account, or none when the address is taken: one statement, so two sign-ups at once make one account.
+   * @returns the account, or null when the address is taken.
+   */
+  async create(input: NewUser, tx: EntityManager = this.db): Promise<User | null> {
+    const user = this.draft(input);
+    const { identifiers } = await tx.createQueryBuilder().insert().into(User).values(user).orIgnore().returning('id').execute();
+    return identifiers[0] ? user : null;
+  }
+
+  /** An account that is not stored: what {@link create} would make. */
+  draft(input: NewUser): User {
+    const now = this.clock.now();
+    return Object.assign(new User(), {
+      ...input,
+      id: uuidv7(),
+      role: 'user' as const,
+      isActive: true,
+      isVerified: false,
+      twoFactorEnabled: false,
+      billingTier: 'free' as const,
+      tierOverride: null,
+      createdAt: now,
+      updatedAt: now,
+      lastLogin: null,
+    });
+  }
+
+  /** @throws ApiError `invalid_token` when the account is gone: its owner's token opens nothing any more. */
+  async get(id: string, tx: EntityManager = this.db): Promise<User> {
+    const user = await tx.findOneBy(User, { id });
+    if (!user) throw CommonErrors.invalidCredentials();
+    return user;
+  }
+
+  /** The account of an address in canonical form, with its password hash, or null. */
+  findForLogin(email: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
+  }
+
+  /** Changes the named parts of a profile. */
+  async updateProfile(id: string, profile: Profile): Promise<User> {
+    await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
+    return this.get(id);
+  }
+
+  /** Notes a log-in, and the new hash of a password whose old one was too weak. */
+  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<void> {
+    user.lastLogin = this.clock.now();
+    await tx.update(User, { id: user.id }, { lastLogin: user.lastLogin, ...(newHash && { passwordHash: newHash }) });
+  }
+
+  /** Marks an address as proven. */
+  async markVerified(id: string, tx: EntityManager = this.db): Promise<void> {
+    await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
+  }
+
+  /**
+   * Sets the tier that wins over what billing writes; null gives the word back to billing.
+   * @returns whether there is such an account.
+   */
+  async overrideTier(email: string, tier: Tier | null): Promise<boolean> {
+    const { affected } = await this.db.update(User, { email }, { tierOverride: tier, updatedAt: this.clock.now() });
+    return affected === 1;
+  }
+
+  /** Makes an account an admin. @returns whether there is such an account. */
+  async promote(email: string): Promise<boolean> {
+    const { affected } = await this.db.update(User, { email }, { role: 'admin', updatedAt: this.clock.now() });
+    return affected === 1;
+  }
+}
