@@ -1,0 +1,26 @@
+import { ConfigurationError, type Env, loadEnv } from '../config/env';
+import { openDatabase } from '../platform/database/open-database';
+import { EmbeddedPostgresError } from '../platform/database/postgres-errors';
+
+/** What a command says when it cannot do what it was asked; printed as it is, with exit code 1. */
+export class CommandError extends Error {}
+
+/**
+ * Runs an operator's command on the configured or embedded database, also while the service runs, and ends the process:
+ * with 0 after printing what the command returns, with 1 after printing why it failed.
+ */
+export async function runCommand(command: (env: Env, databaseUrl: string) => Promise<string>): Promise<void> {
+  try {
+    const env = loadEnv();
+    const database = await openDatabase(env);
+    try {
+      process.stdout.write(`${await command(env, database.url)}\n`);
+    } finally {
+      await database.close();
+    }
+  } catch (error) {
+    const explained = [CommandError, ConfigurationError, EmbeddedPostgresError].some((kind) => error instanceof kind);
+    process.stderr.write(`${explained ? (error as Error).message : String((error as Error).stack ?? error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto';
+import type { INestApplication } from '@nestjs/common';
+import type { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
+import { ApiKey } from '../../src/api-keys/api-key.entity';
+import { generateApiKey } from '../../src/api-keys/api-key-secret';
+import { AccessTokens } from '../../src/auth/access-tokens';
+import { SessionsService } from '../../src/auth/sessions.service';
+import type { Clock } from '../../src/common/clock';
+import { User } from '../../src/users/user.entity';
+
+/** The password of every made user, and its hash: hashing for each of them would bound the suite. */
+export const PASSWORD = 'correct horse battery';
+const PASSWORD_HASH = '$argon2id$v=19$m=19456,p=1,t=2$uG98PRtrawtGgdkWol6vGg$5b7vSm1SrpO4x/AC/7WonG/kJaWOk7fnYUayTFgwiVc';
+
+/** Saves valid rows; a test names only the fields it is about. */
+export class Factory {
+  constructor(
+    private readonly app: INestApplication,
+    private readonly db: EntityManager,
+    private readonly clock: Clock,
+  ) {}
+
+  /** An address nobody else has. */
+  email(): string {
+    return `user-${randomBytes(6).toString('hex')}@example.com`;
+  }
+
+  /** A user who is logged in; `token` is his access token. */
+  async user(fields: Partial<User> = {}): Promise<User & { token: string; sessionId: string }> {
+    const now = this.clock.now();
+    const user = Object.assign(new User(), {
+      id: uuidv7(),
+      email: this.email(),
+      passwordHash: PASSWORD_HASH,
+      firstName: null,
+      lastName: null,
+      company: null,
+      role: 'user',
+      isActive: true,
+      isVerified: true,
+      twoFactorEnabled: false,
+      billingTier: 'free',
+      tierOverride: null,
+      createdAt: now,
+      updatedAt: now,
+      lastLogin: null,
+      ...fields,
+    });
+    await this.db.insert(User, user);
+    const sessionId = await this.app.get(SessionsService, { strict: false }).open(user.id);
+    const token = this.app.get(AccessTokens, { strict: false }).sign(user.id, sessionId);
+    return Object.assign(user, { token, sessionId });
+  }
+
+  /** An API key; `key` is the key itself. Without `userId` its owner is new. */
+  async apiKey(fields: Partial<ApiKey> = {}): Promise<ApiKey & { key: string }> {
+    const { key, hash, prefix } = generateApiKey();
+    const userId = fields.userId ?? (await this.user()).id;
+    const apiKey = Object.assign(new ApiKey(), {
+      id: uuidv7(),
+      name: 'test',
+      keyHash: hash,
+      keyPrefix: prefix,
+      isActive: true,
+      permissions: {},
+      rateLimitPerMinute: 100,
+      createdAt: this.clock.now(),
+      lastUsed: null,
+      expiresAt: null,
+      ...fields,
+      userId,
+    });
+    await this.db.insert(ApiKey, apiKey);
+    return Object.assign(apiKey, { key });
+  }
+}

@@ -1,0 +1,8 @@
+import { rmSync } from 'node:fs';
+import './global-setup';
+
+export default async function globalTeardown(): Promise<void> {
+  if (!globalThis.testPostgres) return;
+  await globalThis.testPostgres.server.stop();
+  rmSync(globalThis.testPostgres.directory, { recursive: true, force: true });
+}

@@ -1,0 +1,63 @@
+import type { OpenAPIObject } from '@nestjs/swagger';
+import Ajv, { type ValidateFunction } from 'ajv';
+import addFormats from 'ajv-formats';
+import type { Answer } from './http';
+
+interface CheckedOperation {
+  readonly pattern: RegExp;
+  readonly method: string;
+  readonly path: string;
+  readonly responses: Map<string, Map<string, ValidateFunction>>;
+}
+
+let operations: CheckedOperation[] | undefined;
+/** Pages for people, which are not part of the API. */
+const UNDOCUMENTED = /^\/(docs|dev|verify-email|openapi)/;
+const SECRET_FIELDS = /"(password|password_hash|passwordHash|key_hash|keyHash|stack|sql|query)":/;
+
+/** Sets the document that every answer is held against from now on. */
+export function useOpenApi(document: OpenAPIObject): void {
+  const ajv = new Ajv({ strict: false, allErrors: true });
+  addFormats(ajv);
+  ajv.addSchema({ $id: 'api', components: document.components });
+  const compile = (schema: object): ValidateFunction =>
+    ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"api#/components')) as object);
+
+  operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods as Record<string, { responses: Record<string, { content?: Record<string, { schema: object }> }> }>).map(
+      ([method, { responses }]) => ({
+        path,
+        method: method.toUpperCase(),
+        pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`),
+        responses: new Map(
+          Object.entries(responses).map(([status, { content = {} }]) => [
+            status,
+            new Map(Object.entries(content).map(([type, { schema }]) => [type, compile(schema)])),
+          ]),
+        ),
+      }),
+    ),
+  );
+}
+
+/** @throws Error when an answer is not one the document allows, or shows what no answer may show. */
+export function checkAnswer(method: string, path: string, { status, headers, text, body }: Answer): void {
+  if (SECRET_FIELDS.test(text)) throw new Error(`${method} ${path} answered with a field that must never leave: ${text}`);
+  if (!operations || UNDOCUMENTED.test(path)) return;
+  const type = (headers.get('content-type') ?? '').split(';')[0] ?? '';
+  const operation = operations.find((candidate) => candidate.method === method && candidate.pattern.test(path));
+  if (!operation) {
+    if (![400, 404, 414].includes(status) && method !== 'OPTIONS' && method !== 'HEAD') {
+      throw new Error(`${method} ${path} is not documented, but answered ${status}.`);
+    }
+    return;
+  }
+  const response = operation.responses.get(String(status));
+  if (!response) throw new Error(`${method} ${operation.path} answered ${status}, which is not documented: ${text.slice(0, 500)}`);
+  const validate = response.get(type);
+  if (!validate) throw new Error(`${method} ${operation.path} answered ${status} as "${type}", which is not documented.`);
+  if (!validate(body)) {
+    throw new Error(`${method} ${operation.path} answered ${status} with a body that is not as documented: ${JSON.stringify(validate.errors)} in ${text.slice(0, 500)}`);
+  }
+  if (type === 'application/problem+json' && (body as { status: number }).status !== status) throw new Error('The problem names another status.');
+}

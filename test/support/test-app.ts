@@ -1,0 +1,88 @@
+import 'reflect-metadata';
+import { Writable } from 'node:stream';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Test } from '@nestjs/testing';
+import { EntityManager } from 'typeorm';
+import { AppModule } from '../../src/app.module';
+import { createAdapter, setUpApp } from '../../src/app.setup';
+import { Clock } from '../../src/common/clock';
+import { type Env, parseEnv } from '../../src/config/env';
+import { buildOpenApi } from '../../src/openapi';
+import { DevelopmentMailbox, type KeptMail } from '../../src/platform/mail/development-mailbox';
+import { createLog } from '../../src/platform/observability/log';
+import { copyDatabase } from './database';
+import { Factory } from './factory';
+import { Http } from './http';
+import { useOpenApi } from './openapi-checker';
+import { TestClock } from './test-clock';
+
+export const TEST_SECRETS = {
+  JWT_SECRET_KEY: 'mNw3jR8vXq2LcZ5tYb7KpGf4HsD9aVeU6iOx1BoT0lCr',
+  SECRET_KEY: 'Zx8cVb2nMq5wErT7yUi3oPaS6dFgH1jKlQ4zXcVvB9nM',
+};
+
+/** The whole service on a copy of the migrated database, as a test sees it. */
+export interface TestApp {
+  readonly app: NestFastifyApplication;
+  readonly env: Env;
+  readonly http: Http;
+  readonly url: string;
+  readonly databaseUrl: string;
+  readonly db: EntityManager;
+  readonly clock: TestClock;
+  readonly make: Factory;
+  /** What was logged so far, a line each. */
+  readonly logLines: string[];
+  /** The mails to an address, newest first. */
+  mailsTo(address: string): KeptMail[];
+  close(): Promise<void>;
+}
+
+export interface TestAppOptions {
+  /** Settings that differ from the test's defaults. */
+  settings?: Record<string, string>;
+  /** A database to share with another application; default: one of its own. */
+  databaseUrl?: string;
+}
+
+/** Starts the service as `main.ts` does, with a clock that can be set. */
+export async function startTestApp({ settings = {}, databaseUrl }: TestAppOptions = {}): Promise<TestApp> {
+  const database = databaseUrl ? { url: databaseUrl, drop: () => Promise.resolve() } : await copyDatabase();
+  const env = parseEnv({ NODE_ENV: 'test', TRUST_PROXY: 'loopback', PORT: '0', LOG_LEVEL: 'info', ...TEST_SECRETS, ...settings }, () => TEST_SECRETS);
+  const clock = new TestClock();
+  const logLines: string[] = [];
+  const sink = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      logLines.push(...chunk.toString().trimEnd().split('\n'));
+      done();
+    },
+  });
+  const log = createLog(env.LOG_LEVEL, sink);
+
+  const module = await Test.createTestingModule({ imports: [AppModule.register(env, database.url, log)] })
+    .overrideProvider(Clock)
+    .useValue(clock)
+    .compile();
+  const app = await setUpApp(module.createNestApplication<NestFastifyApplication>(createAdapter(env), { bodyParser: false }), env, log);
+  await app.listen(0, '127.0.0.1');
+  useOpenApi(buildOpenApi(app));
+
+  const url = await app.getUrl();
+  const db = app.get(EntityManager);
+  return {
+    app,
+    env,
+    url,
+    http: new Http(url),
+    databaseUrl: database.url,
+    db,
+    clock,
+    make: new Factory(app, db, clock),
+    logLines,
+    mailsTo: (address) => app.get(DevelopmentMailbox).mails().filter(({ to }) => to === address),
+    close: async () => {
+      await app.close();
+      await database.drop();
+    },
+  };
+}
