@@ -1,21 +1,14 @@
-import { type CanActivate, type ExecutionContext, Injectable, UnauthorizedException } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { AuthGuard as PassportGuard } from '@nestjs/passport';
 import type { FastifyRequest } from 'fastify';
 import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
 import { CommonErrors } from '../common/common.errors';
 import type { Principal, RequestState } from '../common/principal';
 import { LimitErrors } from '../limits/limits.errors';
-import { type Claim, claimOf } from '../limits/policies';
+import { addressClaim, type Claim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
-import { credentialScheme, type CredentialScheme } from './strategies';
-
-const passportGuards: Readonly<Record<CredentialScheme, CanActivate>> = {
-  'access-token': new (PassportGuard('access-token' satisfies CredentialScheme))(),
-  'api-key-header': new (PassportGuard('api-key-header' satisfies CredentialScheme))(),
-  'api-key-bearer': new (PassportGuard('api-key-bearer' satisfies CredentialScheme))(),
-};
+import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
 
 /** Step 1 of the pipeline: finds the caller and checks that the route is for him. A route that does not say whom it is for is for nobody. */
 @Injectable()
@@ -23,6 +16,8 @@ export class AuthGuard implements CanActivate {
   constructor(
     private readonly reflector: Reflector,
     private readonly limiter: RateLimiter,
+    private readonly accessTokens: AccessTokenStrategy,
+    private readonly apiKeys: ApiKeyStrategy,
   ) {}
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
@@ -31,26 +26,25 @@ export class AuthGuard implements CanActivate {
     if (access?.kind === 'public') return true;
 
     const request = context.switchToHttp().getRequest<FastifyRequest & RequestState>();
-    const scheme = credentialScheme(request);
-    if (!scheme) throw CommonErrors.authenticationRequired(wanted(access));
-    await this.authenticate(scheme, context, request.ip);
+    const credential = credentialOf(request);
+    if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
+    request.user = await this.authenticate(credential, request);
     authorize(access, request.user);
     return true;
   }
 
   /** Wrong credentials are counted per address, and only wrong ones. */
-  private async authenticate(scheme: CredentialScheme, context: ExecutionContext, ip: string): Promise<void> {
-    const claim = claimOf('wrong-credentials', undefined, ip);
-    if (!claim) throw CommonErrors.invalidCredentials();
+  private async authenticate(credential: Credential, request: FastifyRequest): Promise<Principal> {
+    const claim = addressClaim('wrong-credentials', request.ip);
     const waitMs = this.limiter.waitMs(claim);
     if (waitMs > 0) throw tooManyWrong(claim, waitMs);
-    try {
-      await passportGuards[scheme].canActivate(context);
-    } catch (error) {
-      if (!(error instanceof UnauthorizedException)) throw error;
-      const { refused } = this.limiter.take([claim]);
-      throw refused ? tooManyWrong(claim, refused.waitMs) : CommonErrors.invalidCredentials();
-    }
+    const principal =
+      credential.kind === 'api-key'
+        ? await ask(this.apiKeys, { headers: { 'x-api-key': credential.text } })
+        : await ask(this.accessTokens, request);
+    if (principal) return principal;
+    const { refused } = this.limiter.take([claim]);
+    throw refused ? tooManyWrong(claim, refused.waitMs) : CommonErrors.invalidCredentials();
   }
 }
 

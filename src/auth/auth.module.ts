@@ -1,6 +1,5 @@
 import { Module } from '@nestjs/common';
 import { JwtModule } from '@nestjs/jwt';
-import { PassportModule } from '@nestjs/passport';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { UsersModule } from '../users/users.module';
@@ -12,11 +11,12 @@ import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
-import { AccessTokenStrategy, ApiKeyBearerStrategy, ApiKeyHeaderStrategy } from './strategies';
+import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Session, OneTimeToken]), JwtModule.register({}), PassportModule, UsersModule, ApiKeysModule],
+  imports: [TypeOrmModule.forFeature([Session, OneTimeToken]), JwtModule.register({}), UsersModule, ApiKeysModule],
   controllers: [AuthController, MailLinksController],
-  providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyHeaderStrategy, ApiKeyBearerStrategy],
+  providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyStrategy],
+  exports: [AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

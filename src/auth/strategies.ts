@@ -2,34 +2,42 @@ import { Injectable } from '@nestjs/common';
 import { PassportStrategy } from '@nestjs/passport';
 import type { FastifyRequest } from 'fastify';
 import { HeaderAPIKeyStrategy } from 'passport-headerapikey';
-import { Strategy as JwtStrategyBase } from 'passport-jwt';
+import { Strategy as JwtStrategy } from 'passport-jwt';
 import { ApiKeysService } from '../api-keys/api-keys.service';
-import type { ApiKeyPrincipal, UserPrincipal } from '../common/principal';
+import type { ApiKeyPrincipal, Principal, UserPrincipal } from '../common/principal';
 import { ACCESS_TOKEN_ALGORITHM, AccessTokens } from './access-tokens';
 import { SessionsService } from './sessions.service';
 
-/** How a request may say who it is from; each is the name of a passport strategy. */
-export type CredentialScheme = 'access-token' | 'api-key-header' | 'api-key-bearer';
+type WithHeaders = Pick<FastifyRequest, 'headers'>;
 
-/**
- * Which credential a request carries, or null for none: `X-API-Key` comes before `Authorization: Bearer`,
- * where `ctx_` tells a key from an access token.
- */
-export function credentialScheme({ headers }: Pick<FastifyRequest, 'headers'>): CredentialScheme | null {
-  if (headers['x-api-key']) return 'api-key-header';
-  const { authorization } = headers;
-  if (!authorization?.startsWith('Bearer ')) return authorization ? 'access-token' : null;
-  return authorization.startsWith('Bearer ctx_') ? 'api-key-bearer' : 'access-token';
+/** What a request shows to say who it is from. */
+export interface Credential {
+  readonly kind: 'access-token' | 'api-key';
+  readonly text: string;
 }
 
+/**
+ * The credential of a request, or null for none: `X-API-Key` comes before `Authorization: Bearer`, where `ctx_` tells
+ * a key from an access token. An `Authorization` that is neither counts as a wrong access token.
+ */
+export function credentialOf({ headers }: WithHeaders): Credential | null {
+  const key = headers['x-api-key'];
+  if (key) return { kind: 'api-key', text: String(key) };
+  const { authorization } = headers;
+  if (!authorization) return null;
+  const text = authorization.startsWith('Bearer ') ? authorization.slice('Bearer '.length) : '';
+  return { kind: text.startsWith('ctx_') ? 'api-key' : 'access-token', text };
+}
+
+/** Takes an access token. */
 @Injectable()
-export class AccessTokenStrategy extends PassportStrategy(JwtStrategyBase, 'access-token' satisfies CredentialScheme) {
+export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
   constructor(
     private readonly tokens: AccessTokens,
     private readonly sessions: SessionsService,
   ) {
     super({
-      jwtFromRequest: ({ headers }: Pick<FastifyRequest, 'headers'>) => /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/.exec(headers.authorization ?? '')?.[1] ?? null,
+      jwtFromRequest: (request: WithHeaders) => credentialOf(request)?.text ?? null,
       secretOrKeyProvider: (_request: unknown, token: string, done: (error: Error | null, key?: string) => void) => {
         const key = tokens.keyFor(token);
         if (key) done(null, key);
@@ -50,38 +58,40 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategyBase, 'acce
   }
 }
 
+/** Takes an API key, from `X-API-Key`. */
 @Injectable()
-export class ApiKeyHeaderStrategy extends PassportStrategy(HeaderAPIKeyStrategy, 'api-key-header' satisfies CredentialScheme) {
+export class ApiKeyStrategy extends PassportStrategy(HeaderAPIKeyStrategy) {
   constructor(private readonly apiKeys: ApiKeysService) {
     super({ header: 'X-API-Key', prefix: '' }, false);
   }
 
-  validate(key: string): Promise<ApiKeyPrincipal | null> {
-    return apiKeyPrincipal(this.apiKeys, key);
+  async validate(text: string): Promise<ApiKeyPrincipal | null> {
+    const key = await this.apiKeys.authenticate(text);
+    return (
+      key && {
+        kind: 'api_key',
+        userId: key.userId,
+        apiKeyId: key.id,
+        permissions: key.permissions,
+        rateLimitPerMinute: key.rateLimitPerMinute,
+        tier: key.user.tier,
+      }
+    );
   }
 }
 
-@Injectable()
-export class ApiKeyBearerStrategy extends PassportStrategy(HeaderAPIKeyStrategy, 'api-key-bearer' satisfies CredentialScheme) {
-  constructor(private readonly apiKeys: ApiKeysService) {
-    super({ header: 'Authorization', prefix: 'Bearer ' }, false);
-  }
-
-  validate(key: string): Promise<ApiKeyPrincipal | null> {
-    return apiKeyPrincipal(this.apiKeys, key);
-  }
-}
-
-async function apiKeyPrincipal(apiKeys: ApiKeysService, text: string): Promise<ApiKeyPrincipal | null> {
-  const key = await apiKeys.authenticate(text);
-  return (
-    key && {
-      kind: 'api_key',
-      userId: key.userId,
-      apiKeyId: key.id,
-      permissions: key.permissions,
-      rateLimitPerMinute: key.rateLimitPerMinute,
-      tier: key.user.tier,
-    }
-  );
+/**
+ * Asks a passport strategy about a request: it reports through methods that its caller puts on a copy of it.
+ * Passport itself keeps strategies per process, where two applications would take each other's.
+ * @returns who the strategy found, or null when it refuses.
+ */
+export function ask(strategy: object, request: WithHeaders): Promise<Principal | null> {
+  return new Promise((resolve, reject) => {
+    const asked = Object.assign(Object.create(strategy) as { authenticate(request: WithHeaders): void }, {
+      success: resolve,
+      fail: () => { resolve(null); },
+      error: reject,
+    });
+    asked.authenticate(request);
+  });
 }

@@ -17,6 +17,8 @@ describe('findFault', () => {
     ['NUL in a value', { a: { b: 'x\0' } }, 'a.b'],
     ['a lone surrogate in a value', { a: '\ud800' }, 'a'],
     ['NUL in a name', { a: { 'b\0': 1 } }, 'a'],
+    ['a name that means something to objects', { a: { constructor: 1 } }, 'a'],
+    ['__proto__', JSON.parse('{"__proto__": 1}'), '__proto__'],
     ['a lone surrogate in a list', { a: ['ok', '\udc00'] }, 'a.1'],
   ])('refuses %s, naming the field', (_what, value, field) => {
     expect(findFault(value)?.field).toBe(field);

@@ -3,10 +3,12 @@ import type { FieldError } from './api-error';
 import { CommonErrors } from './common.errors';
 
 const DEPTH_MAX = 32;
+/** Names that mean something to JavaScript objects; class-transformer drops them, and an empty object may mean more than the one that was sent. */
+const POISONED_NAMES = new Set(['__proto__', 'constructor', 'prototype']);
 
 /**
  * Checks input against its DTO: unknown fields are refused, and so is what would fail or change on its way into
- * PostgreSQL: nesting deeper than 32, NUL characters and lone surrogates.
+ * PostgreSQL or JavaScript objects: nesting deeper than 32, NUL characters, lone surrogates, names such as `__proto__`.
  * @throws ApiError `validation_failed`, naming every wrong field.
  */
 @Injectable()
@@ -42,6 +44,7 @@ export function findFault(value: unknown): FieldError | undefined {
     } else if (typeof current === 'object' && current !== null) {
       if (depth >= DEPTH_MAX) return { field: field.slice(0, 100), message: `must not be nested deeper than ${DEPTH_MAX}` };
       for (const [name, child] of Object.entries(current)) {
+        if (POISONED_NAMES.has(name)) return { field: field || name, message: `must not have a field named ${name}` };
         if (!isStorableText(name)) return { field, message: 'must have well-formed field names without NUL characters' };
         stack.push({ value: child, field: field ? `${field}.${name}` : name, depth: depth + 1 });
       }

@@ -175,7 +175,7 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
 });
 
 it('keeps the warnings of the SDK off the console', async () => {
-  const fake = await FakeProvider.start('anthropic');
+  await using fake = await FakeProvider.start('anthropic');
   const outlets = [jest.spyOn(process, 'emitWarning'), jest.spyOn(console, 'warn')];
 
   // More than this model can give: the SDK lowers it, and warns.
@@ -188,7 +188,6 @@ it('keeps the warnings of the SDK off the console', async () => {
 
   expect(fake.requests[0]?.body).toMatchObject({ max_tokens: 64_000 });
   for (const outlet of outlets) expect(outlet).not.toHaveBeenCalled();
-  await fake.close();
 });
 
 describe('provider echo', () => {

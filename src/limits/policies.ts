@@ -51,6 +51,12 @@ export function claimOf(name: PolicyName, principal: Principal | undefined, ip: 
   return limit === null || key === undefined ? null : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
 }
 
+/** The claim of an address on a policy whose limit is a fixed number. */
+export function addressClaim(name: 'wrong-credentials', ip: string): Claim {
+  const { limit, windowSeconds } = policies[name];
+  return { policy: name, key: normalizeIp(ip), limit, windowMs: windowSeconds * 1_000 };
+}
+
 function keyOf(scope: Scope, principal: Principal | undefined, ip: string): string | undefined {
   switch (scope) {
     case 'address':

@@ -30,8 +30,8 @@ export class UsersService {
    */
   async create(input: NewUser, tx: EntityManager = this.db): Promise<User | null> {
     const user = this.draft(input);
-    const { identifiers } = await tx.createQueryBuilder().insert().into(User).values(user).orIgnore().returning('id').execute();
-    return identifiers[0] ? user : null;
+    const { raw } = await tx.createQueryBuilder().insert().into(User).values(user).orIgnore().returning('id').execute();
+    return (raw as unknown[]).length > 0 ? user : null;
   }
 
   /** An account that is not stored: what {@link create} would make. */

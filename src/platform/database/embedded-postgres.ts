@@ -72,8 +72,8 @@ export async function startEmbeddedPostgres(
   });
   let stopped: Promise<void> | undefined;
   server.connection.once('end', () => {
-    if (!stopped)
-      options.onLost?.(new EmbeddedPostgresError(`The embedded database in ${directory} is gone.`));
+    if (stopped) return;
+    options.onLost?.(new EmbeddedPostgresError(`The embedded database in ${directory} is gone.`));
   });
   return {
     url: server.url,

@@ -32,7 +32,7 @@ export interface PostgresAccount {
   /** Given to `spawn`. */
   readonly identity: { readonly uid?: number; readonly gid?: number };
   /** The command that runs `file` as this account; it keeps the process id, so that signals reach `file`. */
-  command(file: string, args: readonly string[]): readonly [string, string[]];
+  readonly command: (file: string, args: readonly string[]) => readonly [string, string[]];
 }
 
 /**

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
-import { giveTo, giveTreeTo, postgresEnvironment, type PostgresAccount } from './postgres-account';
+import { giveTo, postgresEnvironment, type PostgresAccount } from './postgres-account';
 import { EmbeddedPostgresError } from './postgres-errors';
 import { isProcess } from './postgres-process';
 import type { PostgresPrograms } from './postgres-programs';
@@ -35,8 +35,8 @@ export async function openCluster(
   durable: boolean,
 ): Promise<Cluster> {
   const folder = join(home, 'cluster');
+  removeAbandonedDrafts(home);
   if (!existsSync(folder)) {
-    removeAbandonedDrafts(home);
     const draft = join(home, `initializing-${process.pid}-${randomBytes(6).toString('hex')}`);
     try {
       await initialize(draft, programs, account, durable);
@@ -46,7 +46,6 @@ export async function openCluster(
       if (!existsSync(folder)) throw error;
     }
   }
-  giveTreeTo(account, folder);
   const { password, port } = serverFile.parse(JSON.parse(readFileSync(join(folder, 'server.json'), 'utf8')));
   return { data: join(folder, 'data'), password, lastPort: port };
 }
@@ -108,7 +107,7 @@ function removeAbandonedDrafts(home: string): void {
     try {
       rmSync(join(home, name), { recursive: true, force: true, maxRetries: 3 });
     } catch {
-      // The initdb of a killed start may still be writing there; the next first start removes what it leaves.
+      // The initdb of a killed start may still be writing there; the next start removes what it leaves.
     }
   }
 }

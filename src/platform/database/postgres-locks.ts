@@ -2,7 +2,7 @@ import type { Client } from 'pg';
 import { DataDirectoryInUseError } from './postgres-errors';
 
 /** `lock_timeout` of the connections below: longer than the server takes to notice that an owner was killed. */
-export const LOCK_WAIT_MS = 2_000;
+export const LOCK_WAIT_MS = 1_000;
 
 // Any constants do. They are session locks, so they end with their holder, however it dies.
 const OWNER_LOCK = 7_263_951_841;

@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { postgresEnvironment, type PostgresAccount } from './postgres-account';
+import { giveTreeTo, postgresEnvironment, type PostgresAccount } from './postgres-account';
 import { EmbeddedPostgresError } from './postgres-errors';
 
 /** What a running server says of itself in its `postmaster.pid`. */
@@ -59,6 +59,7 @@ export function findPostmaster(data: string): Postmaster | undefined {
  */
 export async function launchPostgres(launch: Launch): Promise<void> {
   const { account, data, logFile } = launch;
+  giveTreeTo(account, dirname(data));
   removeMisleadingPostmasterFile(data);
   shortenLog(logFile);
   const port = await choosePort(launch.preferredPort);
