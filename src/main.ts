@@ -1,8 +1,9 @@
 import 'reflect-metadata';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApp } from './app.setup';
 import { ConfigurationError, type Env, loadEnv } from './config/env';
 import { runUntilSignal } from './lifecycle';
-import { startEmbeddedPostgres } from './platform/database/embedded-postgres';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './platform/database/embedded-postgres';
 import { EmbeddedPostgresError } from './platform/database/postgres-errors';
 import { Readiness } from './platform/health/readiness';
 import { createLog } from './platform/observability/log';
@@ -11,27 +12,39 @@ import { createLog } from './platform/observability/log';
 async function main(): Promise<void> {
   const env = loadEnv();
   const log = createLog(env.LOG_LEVEL);
-  const embedded = env.DATABASE_URL === undefined ? await startEmbeddedPostgres(env.DATA_DIR) : undefined;
-  const databaseUrl = env.DATABASE_URL ?? embedded?.url ?? '';
+  const started: { embedded?: EmbeddedPostgres; app?: NestFastifyApplication } = {};
+  runUntilSignal({
+    beginDrain: () => started.app?.get(Readiness).beginDrain(),
+    graceMs: env.SHUTDOWN_GRACE_MS,
+    close: () => close(started),
+    abandon: () => started.embedded?.stopNow(),
+    report: (error) => {
+      log.fatal({ err: error }, 'shutdown failed');
+    },
+  });
+
   try {
-    const app = await createApp(env, databaseUrl, log);
-    runUntilSignal({
-      beginDrain: () => { app.get(Readiness).beginDrain(); },
-      graceMs: env.SHUTDOWN_GRACE_MS,
-      close: async () => {
-        await app.close();
-        await embedded?.stop();
-      },
-      abandon: () => embedded?.stopNow(),
-      report: (error) => { log.fatal({ err: error }, 'shutdown failed'); },
-    });
-    await app.listen(env.PORT, env.HOST);
-    if (!env.isProduction) announce(env, await app.getUrl());
-    log.info({ url: await app.getUrl() }, 'listening');
+    if (env.DATABASE_URL === undefined) {
+      const onLost = (error: Error): void => {
+        log.fatal({ err: error }, 'the embedded database is lost');
+        process.exit(1);
+      };
+      started.embedded = await startEmbeddedPostgres(env.DATA_DIR, { onLost });
+    }
+    started.app = await createApp(env, env.DATABASE_URL ?? started.embedded?.url ?? '', log);
+    await started.app.listen(env.PORT, env.HOST);
   } catch (error) {
-    await embedded?.stop();
+    await close(started);
     throw error;
   }
+  const url = await started.app.getUrl();
+  if (!env.isProduction) announce(env, url);
+  log.info({ url }, 'listening');
+}
+
+async function close({ app, embedded }: { app?: NestFastifyApplication; embedded?: EmbeddedPostgres }): Promise<void> {
+  await app?.close();
+  await embedded?.stop();
 }
 
 function announce(env: Env, url: string): void {

@@ -1,5 +1,6 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException, Inject } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { DatabaseError } from 'pg';
 import type { Logger } from 'pino';
 import { ApiError } from './api-error';
 import { CommonErrors } from './common.errors';
@@ -76,9 +77,13 @@ function clientError(status: number, cause: unknown): ApiError {
   }
 }
 
-/** Node's socket errors, and of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown) and the pool's own time-outs. */
+/**
+ * Node's socket errors; of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown) and whatever it says
+ * before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
+ */
 function isConnectionFailure(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
+  if (thrown instanceof DatabaseError) return true;
   const code = (thrown as { code?: unknown }).code;
   if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0)/.test(code)) return true;
   return /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(thrown.message);

@@ -1,0 +1,61 @@
+import { Readiness } from '../../src/platform/health/readiness';
+import { startTestApp, type TestApp } from '../support/test-app';
+
+describe('health', () => {
+  let t: TestApp;
+  beforeAll(async () => {
+    t = await startTestApp();
+  });
+  afterAll(() => t.close());
+
+  it('names the service at the root', async () => {
+    const { body } = await t.http.get('/');
+    expect(body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0', docs: '/docs' });
+  });
+
+  it('is healthy, live and ready with a database', async () => {
+    expect((await t.http.get('/health')).body).toEqual({ status: 'healthy', version: '1.0.0', components: { database: { status: 'up' } } });
+    expect((await t.http.get('/health/live')).body).toEqual({ status: 'alive' });
+    expect((await t.http.get('/health/ready')).status).toBe(200);
+  });
+
+  it('says so when the database is gone, answers clean errors meanwhile, and recovers by itself', async () => {
+    const user = await t.make.user();
+    const database = new URL(t.databaseUrl).pathname.slice(1);
+    const other = await startTestApp();
+    try {
+      await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false`);
+      await other.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [database]);
+
+      const health = await t.http.get('/health');
+      expect(health.status).toBe(503);
+      expect(health.body).toMatchObject({ status: 'unhealthy', components: { database: { status: 'down' } } });
+      expect((await t.http.get('/health/ready')).status).toBe(503);
+      expect((await t.http.get('/health/live')).status).toBe(200);
+
+      const refused = await t.http.get('/auth/me', { bearer: user.token });
+      expect(refused.status).toBe(503);
+      expect(refused.body.code).toBe('service_unavailable');
+      expect(refused.headers.get('retry-after')).toBe('1');
+    } finally {
+      await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
+      await other.close();
+    }
+    expect((await t.http.get('/health')).status).toBe(200);
+    expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
+  });
+
+  it('stops being ready when it drains, stays healthy, and asks clients to close', async () => {
+    const draining = await startTestApp();
+    try {
+      draining.app.get(Readiness).beginDrain();
+      const ready = await draining.http.get('/health/ready');
+      expect(ready.status).toBe(503);
+      expect(ready.body.status).toBe('draining');
+      expect(ready.headers.get('connection')).toBe('close');
+      expect((await draining.http.get('/health')).status).toBe(200);
+    } finally {
+      await draining.close();
+    }
+  });
+});

@@ -1,0 +1,87 @@
+import { startTestApp, type TestApp } from '../support/test-app';
+
+describe('secrets', () => {
+  let t: TestApp;
+  const secrets: string[] = [];
+
+  /** One of everything a customer does, right and wrong, with each secret noted. */
+  beforeAll(async () => {
+    t = await startTestApp();
+    const email = 'secretive@example.com';
+    const password = 'my very own password 4711';
+    await t.http.post('/auth/register', { body: { email, password } });
+    const mailToken = /#token=([\w-]+)/.exec(t.mailsTo(email)[0]?.text ?? '')?.[1] ?? '';
+    await t.http.post(`/auth/verify-email?token=${mailToken}`);
+    await t.http.post(`/auth/verify-email?token=${mailToken}`);
+    await t.http.post('/auth/login', { body: { email, password: `${password}!` } });
+    const login = await t.http.post('/auth/login', { body: { email, password } });
+    const token = login.body.access_token as string;
+    const created = await t.http.post('/auth/api-keys', { bearer: token, body: { name: 'key' } });
+    const key = created.body.api_key as string;
+    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' } });
+    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'gemini' } });
+    await t.http.get(`/auth/me?access_token=${token}`);
+    await t.http.post(`/generate?api_key=${key}`, { raw: `{"broken": "${key}`, headers: { 'content-type': 'application/json' } });
+    await t.db.query('ALTER TABLE usage_logs RENAME TO gone');
+    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' } });
+    await t.db.query('ALTER TABLE gone RENAME TO usage_logs');
+    secrets.push(password, mailToken, token, key, 'a private prompt', t.env.JWT_SECRET_KEY, t.env.SECRET_KEY);
+  });
+  afterAll(() => t.close());
+
+  it('are all there to look for', () => {
+    expect(secrets.every((secret) => secret.length > 10)).toBe(true);
+  });
+
+  it('appear in no log line, and every line is JSON', () => {
+    const log = t.logLines.join('\n');
+    expect(t.logLines.length).toBeGreaterThan(10);
+    for (const line of t.logLines) expect(() => JSON.parse(line) as unknown).not.toThrow();
+    expect(log).toContain('Internal error');
+    for (const secret of secrets) expect(log).not.toContain(secret);
+  });
+
+  it('appear in no row of any table', async () => {
+    const tables = await t.db.query<{ name: string }[]>(
+      `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'public'`,
+    );
+    expect(tables.length).toBeGreaterThanOrEqual(5);
+    for (const { name } of tables) {
+      const rows = await t.db.query<{ row: string }[]>(`SELECT t::text AS row FROM "${name}" t`);
+      for (const { row } of rows) for (const secret of secrets) expect(row).not.toContain(secret);
+    }
+  });
+
+  it('log one line per request, with the route and never the query', () => {
+    const lines = t.logLines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ msg: 'request', method: 'POST', route: '/api/v1/auth/verify-email', status: 400 }),
+    );
+    expect(lines).toContainEqual(expect.objectContaining({ msg: 'mail sent', subject: 'Verify your e-mail address' }));
+  });
+});
+
+describe('the mailbox', () => {
+  it('shows what was mailed, escaped', async () => {
+    const t = await startTestApp();
+    const email = t.make.email();
+    await t.http.post('/auth/register', { body: { email, password: 'a long enough one' } });
+    const html = await t.http.get('/dev/mailbox');
+    expect(html.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    expect(html.text).toContain(email);
+    expect(html.text).toContain('/verify-email#token=');
+    const json = await t.http.get(`/dev/mailbox.json?to=${encodeURIComponent(email)}`);
+    expect(json.body).toMatchObject([{ to: email, subject: 'Verify your e-mail address' }]);
+    await t.close();
+  });
+
+  it('does not exist in production, nor with a mail server', async () => {
+    const production = await startTestApp({
+      settings: { NODE_ENV: 'production', SMTP_URL: 'smtp://127.0.0.1:9', MAIL_FROM: 'a@example.com', PUBLIC_URL: 'https://api.example.com', DATABASE_URL: 'postgres://unused' },
+    });
+    expect((await production.http.get('/dev/mailbox')).status).toBe(404);
+    expect((await production.http.get('/docs')).status).toBe(404);
+    expect((await production.http.get('/openapi.json')).status).toBe(404);
+    await production.close();
+  });
+});
