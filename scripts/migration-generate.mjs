@@ -32,10 +32,13 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
-const statements = (queries) => queries.map(({ query }) => `    await runner.query(\`${query.replace(/[`\\$]/g, '\\$&')}\`);`).join('\n');
+const statements = (queries) =>
+  queries.map(({ query }) => `    await runner.query(\`${query.replace(/[`\\$]/g, '\\$&')}\`);`).join('\n');
 if (argument === '--check') {
   if (missing.upQueries.length > 0) {
-    console.error(`Entities and migrations differ:\n${missing.upQueries.map(({ query }) => `  ${query}`).join('\n')}`);
+    console.error(
+      `Entities and migrations differ:\n${missing.upQueries.map(({ query }) => `  ${query}`).join('\n')}`,
+    );
     process.exit(1);
   }
   console.log('Entities and migrations agree.');
@@ -64,7 +67,9 @@ ${statements(missing.downQueries.reverse())}
 }
 `,
   );
-  console.log(`${file} written: read it, and add ${name} to migrations/index.ts (there are ${readdirSync('migrations').length - 1} now).`);
+  console.log(
+    `${file} written: read it, and add ${name} to migrations/index.ts (there are ${readdirSync('migrations').length - 1} now).`,
+  );
 }
 
 function kebabCase(name) {

@@ -20,24 +20,40 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const PARAM_LENGTH_MAX = 256;
 
 /** What stands outside `/api/v1`. */
-const OUTSIDE_PREFIX = ['/', 'health', 'health/live', 'health/ready', 'verify-email', 'dev/mailbox', 'dev/mailbox.json'];
+const OUTSIDE_PREFIX = [
+  '/',
+  'health',
+  'health/live',
+  'health/ready',
+  'verify-email',
+  'dev/mailbox',
+  'dev/mailbox.json',
+];
 
 /**
  * Builds the whole application, as `main.ts` and the tests run it: it is initialised, but does not listen yet.
  * @param databaseUrl of the configured or the embedded server; its schema is brought up to date here.
  */
 export async function createApp(env: Env, databaseUrl: string, log: Logger): Promise<NestFastifyApplication> {
-  const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(env, databaseUrl, log), createAdapter(env), {
-    // Fastify's own JSON parser refuses what Nest's would take: form bodies and prototype poisoning.
-    bodyParser: false,
-    abortOnError: false,
-    logger: new NestLog(log),
-  });
+  const app = await NestFactory.create<NestFastifyApplication>(
+    AppModule.register(env, databaseUrl, log),
+    createAdapter(env),
+    {
+      // Fastify's own JSON parser refuses what Nest's would take: form bodies and prototype poisoning.
+      bodyParser: false,
+      abortOnError: false,
+      logger: new NestLog(log),
+    },
+  );
   return setUpApp(app, env, log);
 }
 
 /** Everything about HTTP that is not the request pipeline: prefix, headers, CORS, body limits, access log and docs. */
-export async function setUpApp(app: NestFastifyApplication, env: Env, log: Logger): Promise<NestFastifyApplication> {
+export async function setUpApp(
+  app: NestFastifyApplication,
+  env: Env,
+  log: Logger,
+): Promise<NestFastifyApplication> {
   const fastify = app.getHttpAdapter().getInstance();
   fastify.removeContentTypeParser('text/plain');
   app.setGlobalPrefix('api/v1', { exclude: OUTSIDE_PREFIX });
@@ -74,7 +90,9 @@ export function createAdapter(env: Env): FastifyAdapter {
 }
 
 /** Fastify refuses to count hops by itself, for a client that reaches the service directly can make them up: the docs say so. */
-function trustedProxies(trust: Env['TRUST_PROXY']): false | string[] | ((address: string, hop: number) => boolean) {
+function trustedProxies(
+  trust: Env['TRUST_PROXY'],
+): false | string[] | ((address: string, hop: number) => boolean) {
   return typeof trust === 'number' ? (_address, hop) => hop < trust : trust && [...trust];
 }
 
@@ -130,7 +148,8 @@ function logAccess(log: Logger, request: FastifyRequest & RequestState, reply: F
 /** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, phrase] = error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : [400, 'Bad Request'];
+  const [status, phrase] =
+    error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : [400, 'Bad Request'];
   const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), uuidv7());
   if (!socket.writable) return;
   socket.end(

@@ -42,7 +42,13 @@ async function main(): Promise<void> {
   log.info({ url }, 'listening');
 }
 
-async function close({ app, embedded }: { app?: NestFastifyApplication; embedded?: EmbeddedPostgres }): Promise<void> {
+async function close({
+  app,
+  embedded,
+}: {
+  app?: NestFastifyApplication;
+  embedded?: EmbeddedPostgres;
+}): Promise<void> {
   await app?.close();
   await embedded?.stop();
 }

@@ -6,7 +6,10 @@ import { PROBLEMS_EXTENSION } from './common/problem-docs';
 import { SERVICE_TITLE, VERSION } from './common/version';
 import { LimitErrors } from './limits/limits.errors';
 
-type SchemaObject = Exclude<NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string], { $ref: string }>;
+type SchemaObject = Exclude<
+  NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string],
+  { $ref: string }
+>;
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']> & Record<string, unknown>;
 type Schema = { type?: string; properties?: object; additionalProperties?: unknown };
 
@@ -24,9 +27,20 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
     .setDescription(DESCRIPTION)
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
     .addServer('/', 'This service')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The access_token of a log-in.' }, 'access_token')
+    .addBearerAuth(
+      { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: 'The access_token of a log-in.' },
+      'access_token',
+    )
     .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'An API key.' }, 'api_key')
-    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'ctx_live_...', description: 'An API key, sent as bearer token.' }, 'api_key_as_bearer')
+    .addBearerAuth(
+      {
+        type: 'http',
+        scheme: 'bearer',
+        bearerFormat: 'ctx_live_...',
+        description: 'An API key, sent as bearer token.',
+      },
+      'api_key_as_bearer',
+    )
     .addTag('Account', 'Sign-up, log-in and profile.')
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
@@ -87,7 +101,9 @@ function documentProblems(operation: Operation): void {
       content: {
         'application/problem+json': {
           schema: { $ref: '#/components/schemas/Problem' },
-          examples: Object.fromEntries(definitions.map((definition) => [definition.code, { value: exampleOf(definition) }])),
+          examples: Object.fromEntries(
+            definitions.map((definition) => [definition.code, { value: exampleOf(definition) }]),
+          ),
         },
       },
     };
@@ -104,7 +120,8 @@ function problemsOf(operation: Operation): ErrorDefinition[] {
   const withBody = [CommonErrors.payloadTooLarge, CommonErrors.unsupportedMediaType];
   for (const { definition } of everywhere) codes.add(definition.code);
   if (!operation.tags?.includes('Health')) codes.add(LimitErrors.rateLimited.definition.code);
-  if (operation.requestBody ?? operation.parameters?.length) for (const { definition } of withInput) codes.add(definition.code);
+  if (operation.requestBody ?? operation.parameters?.length)
+    for (const { definition } of withInput) codes.add(definition.code);
   if (operation.requestBody) for (const { definition } of withBody) codes.add(definition.code);
   return errorCatalogue().filter(({ code }) => codes.has(code));
 }

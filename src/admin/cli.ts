@@ -24,7 +24,12 @@ void runCommand(async (_env, databaseUrl) => {
   }
 });
 
-async function run(users: UsersService, verb: string | undefined, email: string, value: string | undefined): Promise<string> {
+async function run(
+  users: UsersService,
+  verb: string | undefined,
+  email: string,
+  value: string | undefined,
+): Promise<string> {
   switch (verb) {
     case 'tier': {
       const tier = readTier(value);
@@ -42,7 +47,8 @@ async function run(users: UsersService, verb: string | undefined, email: string,
 function readTier(value: string | undefined): Tier | null {
   if (value === 'none') return null;
   const tier = tiers.find((name) => name === value);
-  if (!tier) throw new CommandError(`There is no tier "${value ?? ''}". Tiers are ${tiers.join(', ')}, and none.`);
+  if (!tier)
+    throw new CommandError(`There is no tier "${value ?? ''}". Tiers are ${tiers.join(', ')}, and none.`);
   return tier;
 }
 

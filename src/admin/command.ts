@@ -19,8 +19,12 @@ export async function runCommand(command: (env: Env, databaseUrl: string) => Pro
       await database.close();
     }
   } catch (error) {
-    const explained = [CommandError, ConfigurationError, EmbeddedPostgresError].some((kind) => error instanceof kind);
-    process.stderr.write(`${explained ? (error as Error).message : String((error as Error).stack ?? error)}\n`);
+    const explained = [CommandError, ConfigurationError, EmbeddedPostgresError].some(
+      (kind) => error instanceof kind,
+    );
+    process.stderr.write(
+      `${explained ? (error as Error).message : String((error as Error).stack ?? error)}\n`,
+    );
     process.exitCode = 1;
   }
 }

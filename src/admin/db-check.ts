@@ -16,9 +16,12 @@ void runCommand(async (_env, databaseUrl) => {
     );
     const [server] = rows;
     if (!server || server.number < VERSION_MIN) {
-      throw new CommandError(`The server at ${place} is PostgreSQL ${server?.version ?? '?'}; 15 or later is needed.`);
+      throw new CommandError(
+        `The server at ${place} is PostgreSQL ${server?.version ?? '?'}; 15 or later is needed.`,
+      );
     }
-    if (!server.can_create) throw new CommandError(`The role may not create tables in ${place}, which migrations do.`);
+    if (!server.can_create)
+      throw new CommandError(`The role may not create tables in ${place}, which migrations do.`);
     return `The database connection works: PostgreSQL ${server.version} at ${place}.`;
   } catch (error) {
     if (error instanceof CommandError) throw error;

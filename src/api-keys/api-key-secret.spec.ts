@@ -25,10 +25,14 @@ describe('API key secret', () => {
     }
   });
 
-  it.each(['', 'ctx_live_', 'ctx_live_short', `ctx_live_${'0'.repeat(37)}`, `ctx_prod_${'0'.repeat(36)}`, 'eyJhbGciOiJIUzI1NiJ9.e30.x'])(
-    'refuses %p',
-    (text) => {
-      expect(isWellFormedApiKey(text)).toBe(false);
-    },
-  );
+  it.each([
+    '',
+    'ctx_live_',
+    'ctx_live_short',
+    `ctx_live_${'0'.repeat(37)}`,
+    `ctx_prod_${'0'.repeat(36)}`,
+    'eyJhbGciOiJIUzI1NiJ9.e30.x',
+  ])('refuses %p', (text) => {
+    expect(isWellFormedApiKey(text)).toBe(false);
+  });
 });

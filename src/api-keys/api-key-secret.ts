@@ -26,7 +26,9 @@ export function generateApiKey(): ApiKeySecret {
 
 /** Whether a text can be a key at all: its form and its checksum are right. Typos and garbage are refused by it, without a look-up. */
 export function isWellFormedApiKey(text: string): boolean {
-  return API_KEY_PATTERN.test(text) && checksum(text.slice(0, -CHECKSUM_LENGTH)) === text.slice(-CHECKSUM_LENGTH);
+  return (
+    API_KEY_PATTERN.test(text) && checksum(text.slice(0, -CHECKSUM_LENGTH)) === text.slice(-CHECKSUM_LENGTH)
+  );
 }
 
 /** SHA-256 in hex. A fast hash is enough: there is nothing to guess in 178 random bits. */

@@ -18,7 +18,10 @@ export class ApiKeysController {
   @Post()
   @HttpCode(200)
   @RateLimited('key-creation')
-  @ApiOperation({ summary: 'Create an API key', description: 'The key is in this answer and nowhere else: keep it.' })
+  @ApiOperation({
+    summary: 'Create an API key',
+    description: 'The key is in this answer and nowhere else: keep it.',
+  })
   @ApiOkResponse({ type: CreatedApiKeyDto, description: 'The key and what is known about it.' })
   @ApiProblems(
     ApiKeyErrors.unknownPermissions,
@@ -27,7 +30,10 @@ export class ApiKeysController {
     ApiKeyErrors.limitReached,
     ApiKeyErrors.emailNotVerified,
   )
-  async create(@CurrentPrincipal() { userId }: UserPrincipal, @Body() body: CreateApiKeyDto): Promise<CreatedApiKeyDto> {
+  async create(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Body() body: CreateApiKeyDto,
+  ): Promise<CreatedApiKeyDto> {
     const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body));
     return { api_key: key, api_key_info: ApiKeyDto.from(apiKey) };
   }
@@ -43,7 +49,10 @@ export class ApiKeysController {
   @ApiOperation({ summary: 'Deactivate an API key', description: 'For good; the key stays in the list.' })
   @ApiOkResponse({ type: MessageDto, description: 'The key opens nothing any more.' })
   @ApiProblems(ApiKeyErrors.notFound)
-  async deactivate(@CurrentPrincipal() { userId }: UserPrincipal, @Param() { id }: ApiKeyIdDto): Promise<MessageDto> {
+  async deactivate(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id }: ApiKeyIdDto,
+  ): Promise<MessageDto> {
     await this.apiKeys.deactivate(userId, id);
     return { message: 'API key deactivated' };
   }

@@ -1,5 +1,17 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsInt, IsObject, IsOptional, IsString, IsUUID, Length, Max, Min, Validate, ValidatorConstraint, type ValidatorConstraintInterface } from 'class-validator';
+import {
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  IsUUID,
+  Length,
+  Max,
+  Min,
+  Validate,
+  ValidatorConstraint,
+  type ValidatorConstraintInterface,
+} from 'class-validator';
 import { IsTimestamp } from '../common/timestamp';
 import type { ApiKey } from './api-key.entity';
 
@@ -11,7 +23,10 @@ class PermissionMap implements ValidatorConstraintInterface {
   validate(value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false;
     const entries = Object.entries(value);
-    return entries.length <= PERMISSIONS_MAX && entries.every(([name, granted]) => name.length <= 64 && typeof granted === 'boolean');
+    return (
+      entries.length <= PERMISSIONS_MAX &&
+      entries.every(([name, granted]) => name.length <= 64 && typeof granted === 'boolean')
+    );
   }
 
   defaultMessage(): string {
@@ -30,28 +45,46 @@ export class CreateApiKeyDto {
     additionalProperties: { type: 'boolean' },
     default: {},
     example: { read: true, generate: true },
-    description: 'What the key may do: an empty object allows every ordinary operation, else only those set to true.',
+    description:
+      'What the key may do: an empty object allows every ordinary operation, else only those set to true.',
   })
   @IsOptional()
   @IsObject()
   @Validate(PermissionMap)
   permissions?: Record<string, boolean>;
 
-  @ApiPropertyOptional({ type: 'integer', minimum: 1, maximum: RATE_LIMIT_MAX, default: 100, example: 100, description: 'Most requests in any 60 seconds; the plan sets the ceiling.' })
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 1,
+    maximum: RATE_LIMIT_MAX,
+    default: 100,
+    example: 100,
+    description: 'Most requests in any 60 seconds; the plan sets the ceiling.',
+  })
   @IsOptional()
   @IsInt()
   @Min(1)
   @Max(RATE_LIMIT_MAX)
   rate_limit_per_minute?: number;
 
-  @ApiPropertyOptional({ type: String, format: 'date-time', nullable: true, example: '2030-01-01T00:00:00Z', description: 'When the key stops working, with a time zone; absent or null: never.' })
+  @ApiPropertyOptional({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: '2030-01-01T00:00:00Z',
+    description: 'When the key stops working, with a time zone; absent or null: never.',
+  })
   @IsOptional()
   @IsTimestamp()
   expires_at?: string | null;
 }
 
 export class ApiKeyDto {
-  @ApiProperty({ format: 'uuid', example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d', description: 'Id of the key.' })
+  @ApiProperty({
+    format: 'uuid',
+    example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
+    description: 'Id of the key.',
+  })
   id!: string;
 
   @ApiProperty({ example: 'My API Key', description: 'To tell keys apart.' })
@@ -63,19 +96,40 @@ export class ApiKeyDto {
   @ApiProperty({ example: true, description: 'False once deactivated.' })
   is_active!: boolean;
 
-  @ApiProperty({ type: 'object', additionalProperties: { type: 'boolean' }, example: { read: true, generate: true }, description: 'What the key may do; empty: every ordinary operation.' })
+  @ApiProperty({
+    type: 'object',
+    additionalProperties: { type: 'boolean' },
+    example: { read: true, generate: true },
+    description: 'What the key may do; empty: every ordinary operation.',
+  })
   permissions!: Record<string, boolean>;
 
   @ApiProperty({ type: 'integer', example: 100, description: 'Most requests in any 60 seconds.' })
   rate_limit_per_minute!: number;
 
-  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z', description: 'When the key was made.' })
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-01-31T12:00:00.000Z',
+    description: 'When the key was made.',
+  })
   created_at!: string;
 
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null, description: 'The last metered call.' })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'The last metered call.',
+  })
   last_used!: string | null;
 
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null, description: 'When the key stops working; null: never.' })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'When the key stops working; null: never.',
+  })
   expires_at!: string | null;
 
   static from(this: void, key: ApiKey): ApiKeyDto {
@@ -94,7 +148,10 @@ export class ApiKeyDto {
 }
 
 export class CreatedApiKeyDto {
-  @ApiProperty({ example: 'ctx_live_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o50Abc12', description: 'The key itself: shown this once, never again.' })
+  @ApiProperty({
+    example: 'ctx_live_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o50Abc12',
+    description: 'The key itself: shown this once, never again.',
+  })
   api_key!: string;
 
   @ApiProperty({ type: ApiKeyDto, description: 'What is known about the key from now on.' })

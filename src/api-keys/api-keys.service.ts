@@ -44,7 +44,10 @@ export class ApiKeysService {
 
     const apiKey = await this.db.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
-      const owner = await tx.findOneOrFail(User, { where: { id: userId }, lock: { mode: 'pessimistic_write' } });
+      const owner = await tx.findOneOrFail(User, {
+        where: { id: userId },
+        lock: { mode: 'pessimistic_write' },
+      });
       if (this.env.REQUIRE_EMAIL_VERIFICATION && !owner.isVerified) throw ApiKeyErrors.emailNotVerified();
       const plan = plans[owner.tier];
       const active = await tx.countBy(ApiKey, { userId, isActive: true });
@@ -86,7 +89,10 @@ export class ApiKeysService {
   /** The key and its owner, when the text is a key that opens something now; else null. Garbage never reaches the database. */
   async authenticate(text: string): Promise<(ApiKey & { user: User }) | null> {
     if (!isWellFormedApiKey(text)) return null;
-    const apiKey = await this.db.findOne(ApiKey, { where: { keyHash: hashApiKey(text) }, relations: { user: true } });
+    const apiKey = await this.db.findOne(ApiKey, {
+      where: { keyHash: hashApiKey(text) },
+      relations: { user: true },
+    });
     if (!apiKey?.user?.isActive || !apiKey.isUsable(this.clock.now())) return null;
     return Object.assign(apiKey, { user: apiKey.user });
   }

@@ -13,7 +13,11 @@ const TOKEN_TYPE = 'at+jwt';
 /** How far the clocks of our own processes may differ. */
 const LEEWAY_SECONDS = 5;
 
-const headerSchema = z.strictObject({ alg: z.literal(ACCESS_TOKEN_ALGORITHM), typ: z.literal(TOKEN_TYPE), kid: z.string() });
+const headerSchema = z.strictObject({
+  alg: z.literal(ACCESS_TOKEN_ALGORITHM),
+  typ: z.literal(TOKEN_TYPE),
+  kid: z.string(),
+});
 
 const claimsSchema = z.object({
   iss: z.string(),
@@ -23,7 +27,6 @@ const claimsSchema = z.object({
   jti: z.string(),
   iat: z.number().int(),
   exp: z.number().int(),
-  nbf: z.number().int().optional(),
 });
 
 /** What an access token says. */
@@ -45,7 +48,10 @@ export class AccessTokens {
     this.issuer = env.PUBLIC_URL;
     this.audience = `${env.PUBLIC_URL}/api/v1`;
     this.lifeSeconds = env.ACCESS_TOKEN_EXPIRE_MINUTES * 60;
-    this.keyId = createHmac('sha256', env.JWT_SECRET_KEY).update('cortex-auth:kid').digest('base64url').slice(0, 12);
+    this.keyId = createHmac('sha256', env.JWT_SECRET_KEY)
+      .update('cortex-auth:kid')
+      .digest('base64url')
+      .slice(0, 12);
   }
 
   /** A token for a user's session, for {@link lifeSeconds} from now. */
@@ -61,7 +67,11 @@ export class AccessTokens {
       exp: iat + this.lifeSeconds,
     };
     const header = { alg: ACCESS_TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: this.keyId } as const;
-    return this.jwt.sign(claims, { secret: this.env.JWT_SECRET_KEY, algorithm: ACCESS_TOKEN_ALGORITHM, header });
+    return this.jwt.sign(claims, {
+      secret: this.env.JWT_SECRET_KEY,
+      algorithm: ACCESS_TOKEN_ALGORITHM,
+      header,
+    });
   }
 
   /** The key that a token's header names, or null when the header is not one of ours; nothing in it is fetched or followed. */
@@ -75,9 +85,8 @@ export class AccessTokens {
     const claims = claimsSchema.safeParse(payload);
     if (!claims.success) return null;
     const now = this.nowSeconds();
-    const { exp, iat, nbf = iat } = claims.data;
-    const isCurrent = exp > now && iat <= now + LEEWAY_SECONDS && nbf <= now + LEEWAY_SECONDS;
-    return isCurrent ? claims.data : null;
+    const { exp, iat } = claims.data;
+    return exp > now && iat <= now + LEEWAY_SECONDS ? claims.data : null;
   }
 
   private nowSeconds(): number {

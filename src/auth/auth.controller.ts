@@ -19,7 +19,10 @@ export class AuthController {
   @Post('register')
   @HttpCode(200)
   @RateLimited('register-minute', 'register-hour')
-  @ApiOperation({ summary: 'Sign up', description: 'Makes an account and mails a link that proves the address.' })
+  @ApiOperation({
+    summary: 'Sign up',
+    description: 'Makes an account and mails a link that proves the address.',
+  })
   @ApiOkResponse({ type: UserDto, description: 'The new account.' })
   @ApiProblems(UserErrors.emailTaken)
   async register(@Body() body: RegisterDto): Promise<UserDto> {
@@ -38,19 +41,36 @@ export class AuthController {
 
   @Post('verify-email')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Prove the e-mail address', description: 'Takes the mailed token from the body, or from the query. It works once.' })
+  @ApiOperation({
+    summary: 'Prove the e-mail address',
+    description: 'Takes the mailed token from the body, or from the query. It works once.',
+  })
   @ApiOkResponse({ type: MessageDto, description: 'The address is proven.' })
   @ApiProblems(AuthErrors.invalidVerificationToken)
-  async verifyEmail(@Body() body: VerificationTokenDto, @Query() query: VerificationTokenDto): Promise<MessageDto> {
+  async verifyEmail(
+    @Body() body: VerificationTokenDto,
+    @Query() query: VerificationTokenDto,
+  ): Promise<MessageDto> {
     await this.auth.verifyEmail(body.token ?? query.token ?? '');
     return { message: 'Email verified successfully' };
   }
 }
 
 function toRegistration({ email, password, first_name, last_name, company }: RegisterDto): Registration {
-  return { email, password, firstName: first_name || null, lastName: last_name || null, company: company || null };
+  return {
+    email,
+    password,
+    firstName: first_name || null,
+    lastName: last_name || null,
+    company: company || null,
+  };
 }
 
 function toLoginResult({ accessToken, expiresInSeconds, user }: Login): LoginResultDto {
-  return { access_token: accessToken, token_type: 'bearer', expires_in: expiresInSeconds, user: UserDto.from(user) };
+  return {
+    access_token: accessToken,
+    token_type: 'bearer',
+    expires_in: expiresInSeconds,
+    user: UserDto.from(user),
+  };
 }

@@ -1,5 +1,13 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, IsString, MaxLength, Validate, type ValidationArguments, ValidatorConstraint, type ValidatorConstraintInterface } from 'class-validator';
+import {
+  IsOptional,
+  IsString,
+  MaxLength,
+  Validate,
+  type ValidationArguments,
+  ValidatorConstraint,
+  type ValidatorConstraintInterface,
+} from 'class-validator';
 import { CanonicalEmail } from '../users/canonical-email';
 import { ProfileDto, UserDto } from '../users/users.dto';
 
@@ -32,15 +40,30 @@ class SameAsPassword implements ValidatorConstraintInterface {
 }
 
 export class RegisterDto extends ProfileDto {
-  @ApiProperty({ format: 'email', maxLength: 254, example: 'user@example.com', description: 'E-mail address; it is the name you log in with.' })
+  @ApiProperty({
+    format: 'email',
+    maxLength: 254,
+    example: 'user@example.com',
+    description: 'E-mail address; it is the name you log in with.',
+  })
   @CanonicalEmail()
   email!: string;
 
-  @ApiProperty({ format: 'password', minLength: PASSWORD_LENGTH_MIN, maxLength: PASSWORD_LENGTH_MAX, example: 'SecurePassword123!', description: 'Any characters, 8 to 128 of them.' })
+  @ApiProperty({
+    format: 'password',
+    minLength: PASSWORD_LENGTH_MIN,
+    maxLength: PASSWORD_LENGTH_MAX,
+    example: 'SecurePassword123!',
+    description: 'Any characters, 8 to 128 of them.',
+  })
   @Validate(PasswordLength)
   password!: string;
 
-  @ApiPropertyOptional({ format: 'password', example: 'SecurePassword123!', description: 'The password once more, when a form asks for it twice.' })
+  @ApiPropertyOptional({
+    format: 'password',
+    example: 'SecurePassword123!',
+    description: 'The password once more, when a form asks for it twice.',
+  })
   @IsOptional()
   @Validate(SameAsPassword)
   confirm_password?: string;
@@ -52,17 +75,29 @@ export class LoginDto {
   email!: string;
 
   // No least length: what a wrong password looks like must not matter.
-  @ApiProperty({ format: 'password', maxLength: 1024, example: 'SecurePassword123!', description: 'Password.' })
+  @ApiProperty({
+    format: 'password',
+    maxLength: 1024,
+    example: 'SecurePassword123!',
+    description: 'Password.',
+  })
   @IsString()
   @MaxLength(1024)
   password!: string;
 }
 
 export class LoginResultDto {
-  @ApiProperty({ example: 'eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl', description: 'Send it as "Authorization: Bearer <token>".' })
+  @ApiProperty({
+    example: 'eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl',
+    description: 'Send it as "Authorization: Bearer <token>".',
+  })
   access_token!: string;
 
-  @ApiProperty({ enum: ['bearer'], example: 'bearer', description: 'How to send the access token (RFC 6750).' })
+  @ApiProperty({
+    enum: ['bearer'],
+    example: 'bearer',
+    description: 'How to send the access token (RFC 6750).',
+  })
   token_type!: 'bearer';
 
   @ApiProperty({ type: 'integer', example: 1800, description: 'Life of the access token, in seconds.' })

@@ -22,7 +22,10 @@ export class AuthGuard implements CanActivate {
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    const access = this.reflector.getAllAndOverride<Access | undefined>(ACCESS_METADATA, [context.getHandler(), context.getClass()]);
+    const access = this.reflector.getAllAndOverride<Access | undefined>(ACCESS_METADATA, [
+      context.getHandler(),
+      context.getClass(),
+    ]);
     if (access?.kind === 'public') return true;
 
     const request = context.switchToHttp().getRequest<FastifyRequest & RequestState>();
@@ -52,10 +55,18 @@ export class AuthGuard implements CanActivate {
 function authorize(access: Access | undefined, principal: Principal | undefined): void {
   if (!access || access.kind === 'public' || !principal) throw CommonErrors.forbidden(wanted(access));
   if (principal.kind !== access.kind) throw CommonErrors.forbidden(wanted(access));
-  if (access.kind === 'user' && access.role === 'admin' && (principal as { role?: string }).role !== 'admin') {
+  if (
+    access.kind === 'user' &&
+    access.role === 'admin' &&
+    (principal as { role?: string }).role !== 'admin'
+  ) {
     throw CommonErrors.forbidden(wanted(access));
   }
-  if (access.kind === 'api_key' && principal.kind === 'api_key' && !allows(principal.permissions, access.permission)) {
+  if (
+    access.kind === 'api_key' &&
+    principal.kind === 'api_key' &&
+    !allows(principal.permissions, access.permission)
+  ) {
     throw CommonErrors.insufficientPermissions(access.permission);
   }
 }
@@ -74,5 +85,10 @@ function wanted(access: Access | undefined): string {
 }
 
 function tooManyWrong({ policy, limit, windowMs }: Claim, waitMs: number): Error {
-  return LimitErrors.rateLimited.with({ retryAfterSeconds: Math.ceil(waitMs / 1_000) }, policy, limit, windowMs / 1_000);
+  return LimitErrors.rateLimited.with(
+    { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
+    policy,
+    limit,
+    windowMs / 1_000,
+  );
 }

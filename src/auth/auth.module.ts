@@ -14,7 +14,12 @@ import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([Session, OneTimeToken]), JwtModule.register({}), UsersModule, ApiKeysModule],
+  imports: [
+    TypeOrmModule.forFeature([Session, OneTimeToken]),
+    JwtModule.register({}),
+    UsersModule,
+    ApiKeysModule,
+  ],
   controllers: [AuthController, MailLinksController],
   providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyStrategy],
   exports: [AccessTokenStrategy, ApiKeyStrategy],

@@ -43,11 +43,22 @@ export class AuthService {
    * @throws ApiError `email_taken`; with `SIGNUP_ENUMERATION_SAFE` a taken address gets the answer of a new one instead,
    * and its owner a mail.
    */
-  async register({ email, password, firstName = null, lastName = null, company = null }: Registration): Promise<User> {
+  async register({
+    email,
+    password,
+    firstName = null,
+    lastName = null,
+    company = null,
+  }: Registration): Promise<User> {
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);
-      return user && { user, token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx) };
+      return (
+        user && {
+          user,
+          token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
+        }
+      );
     });
 
     if (made) {
@@ -68,12 +79,18 @@ export class AuthService {
     const isRight = await this.passwords.verify(user?.passwordHash, password);
     if (!user || !isRight || !user.isActive) throw AuthErrors.invalidLogin();
 
-    const newHash = this.passwords.needsRehash(user.passwordHash) ? await this.passwords.hash(password) : undefined;
+    const newHash = this.passwords.needsRehash(user.passwordHash)
+      ? await this.passwords.hash(password)
+      : undefined;
     const sessionId = await this.db.transaction(async (tx) => {
       await this.users.noteLogin(user, newHash, tx);
       return this.sessions.open(user.id, tx);
     });
-    return { accessToken: this.tokens.sign(user.id, sessionId), expiresInSeconds: this.tokens.lifeSeconds, user };
+    return {
+      accessToken: this.tokens.sign(user.id, sessionId),
+      expiresInSeconds: this.tokens.lifeSeconds,
+      user,
+    };
   }
 
   /** @throws ApiError `invalid_verification_token`. */

@@ -18,13 +18,20 @@ export class OneTimeTokens {
   ) {}
 
   /** Makes a token that works once, for `lifeMs` milliseconds; earlier ones of the same user and purpose end. */
-  async issue(userId: string, purpose: TokenPurpose, lifeMs: number, tx: EntityManager = this.db): Promise<string> {
+  async issue(
+    userId: string,
+    purpose: TokenPurpose,
+    lifeMs: number,
+    tx: EntityManager = this.db,
+  ): Promise<string> {
     const now = this.clock.now();
     const id = uuidv7();
     await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: now });
     const expiresAt = new Date(now.getTime() + lifeMs);
     await tx.insert(OneTimeToken, { id, userId, purpose, createdAt: now, expiresAt, usedAt: null });
-    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString('base64url');
+    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString(
+      'base64url',
+    );
   }
 
   /**
@@ -35,17 +42,18 @@ export class OneTimeTokens {
     const bytes = Buffer.from(token, 'base64url');
     if (bytes.length !== TOKEN_BYTES) return null;
     const id = idOf(bytes);
-    if (!id || !this.derivation.isMac('mail-token', `${purpose}:${id}`, bytes.subarray(ID_BYTES))) return null;
+    if (!id || !this.derivation.isMac('mail-token', `${purpose}:${id}`, bytes.subarray(ID_BYTES)))
+      return null;
 
     const now = this.clock.now();
-    const { raw } = await tx
+    const result = await tx
       .createQueryBuilder()
       .update(OneTimeToken)
       .set({ usedAt: now })
       .where({ id, purpose, usedAt: IsNull(), expiresAt: MoreThan(now) })
       .returning('user_id')
       .execute();
-    return (raw as { user_id: string }[])[0]?.user_id ?? null;
+    return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
   }
 }
 

@@ -21,7 +21,10 @@ export class SessionsService {
 
   /** Who a session belongs to, or null when it has ended or its user is suspended or gone. */
   async principal(sessionId: string, userId: string): Promise<UserPrincipal | null> {
-    const session = await this.db.findOne(Session, { where: { id: sessionId, userId }, relations: { user: true } });
+    const session = await this.db.findOne(Session, {
+      where: { id: sessionId, userId },
+      relations: { user: true },
+    });
     if (!session?.user?.isActive) return null;
     return { kind: 'user', userId, sessionId, role: session.user.role, tier: session.user.tier };
   }

@@ -38,7 +38,11 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
   ) {
     super({
       jwtFromRequest: (request: WithHeaders) => credentialOf(request)?.text ?? null,
-      secretOrKeyProvider: (_request: unknown, token: string, done: (error: Error | null, key?: string) => void) => {
+      secretOrKeyProvider: (
+        _request: unknown,
+        token: string,
+        done: (error: Error | null, key?: string) => void,
+      ) => {
         const key = tokens.keyFor(token);
         if (key) done(null, key);
         else done(new Error('The token names no key of ours.'));
@@ -46,8 +50,7 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
       algorithms: [ACCESS_TOKEN_ALGORITHM],
       issuer: tokens.issuer,
       audience: tokens.audience,
-      // Whether a token is current is decided in AccessTokens, by the injected clock.
-      jsonWebTokenOptions: { ignoreNotBefore: true },
+      // Expiry is decided in AccessTokens, by the injected clock.
       ignoreExpiration: true,
     });
   }
@@ -89,7 +92,9 @@ export function ask(strategy: object, request: WithHeaders): Promise<Principal |
   return new Promise((resolve, reject) => {
     const asked = Object.assign(Object.create(strategy) as { authenticate(request: WithHeaders): void }, {
       success: resolve,
-      fail: () => { resolve(null); },
+      fail: () => {
+        resolve(null);
+      },
       error: reject,
     });
     asked.authenticate(request);

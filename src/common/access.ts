@@ -5,7 +5,9 @@ import { ApiProblems } from './problem-docs';
 
 /** Who may call a route; read by AuthGuard, which refuses a route that does not say. */
 export type Access =
-  { readonly kind: 'public' } | { readonly kind: 'user'; readonly role?: 'admin' } | { readonly kind: 'api_key'; readonly permission: string };
+  | { readonly kind: 'public' }
+  | { readonly kind: 'user'; readonly role?: 'admin' }
+  | { readonly kind: 'api_key'; readonly permission: string };
 
 export const ACCESS_METADATA = 'cortex:access';
 

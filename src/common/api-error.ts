@@ -59,7 +59,7 @@ export function defineError<Args extends readonly unknown[] = []>(
   definition: ErrorDefinition<Args>,
 ): ErrorFactory<Args> {
   if (catalogue.has(definition.code)) throw new Error(`Error code ${definition.code} is declared twice.`);
-  catalogue.set(definition.code, definition as unknown as ErrorDefinition);
+  catalogue.set(definition.code, definition);
 
   const make = (extras: ErrorExtras, args: Args): ApiError => {
     const { status, code, title, detail } = definition;

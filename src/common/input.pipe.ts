@@ -19,16 +19,20 @@ export class InputPipe extends ValidationPipe {
       forbidNonWhitelisted: true,
       transform: true,
       stopAtFirstError: true,
-      exceptionFactory: (errors) => CommonErrors.validationFailed.with({ errors: errors.flatMap((error) => fieldErrors(error)) }),
+      exceptionFactory: (errors) =>
+        CommonErrors.validationFailed.with({ errors: errors.flatMap((error) => fieldErrors(error)) }),
     });
   }
 
   override async transform(value: unknown, metadata: ArgumentMetadata): Promise<unknown> {
     if (metadata.type === 'custom') return value;
     const fault = findFault(value);
-    if (fault) throw CommonErrors.validationFailed.with({ errors: [{ field: fault.field, message: fault.message }] });
+    if (fault)
+      throw CommonErrors.validationFailed.with({ errors: [{ field: fault.field, message: fault.message }] });
     if (metadata.type === 'body' && !isPlainObject(value ?? {})) {
-      throw CommonErrors.validationFailed.with({ errors: [{ field: '', message: 'the body must be a JSON object' }] });
+      throw CommonErrors.validationFailed.with({
+        errors: [{ field: '', message: 'the body must be a JSON object' }],
+      });
     }
     return super.transform(value, metadata);
   }
@@ -40,12 +44,16 @@ export function findFault(value: unknown): FieldError | undefined {
   for (let next = stack.pop(); next; next = stack.pop()) {
     const { value: current, field, depth } = next;
     if (typeof current === 'string') {
-      if (!isStorableText(current)) return { field, message: 'must be well-formed text without NUL characters' };
+      if (!isStorableText(current))
+        return { field, message: 'must be well-formed text without NUL characters' };
     } else if (typeof current === 'object' && current !== null) {
-      if (depth >= DEPTH_MAX) return { field: field.slice(0, 100), message: `must not be nested deeper than ${DEPTH_MAX}` };
+      if (depth >= DEPTH_MAX)
+        return { field: field.slice(0, 100), message: `must not be nested deeper than ${DEPTH_MAX}` };
       for (const [name, child] of Object.entries(current)) {
-        if (POISONED_NAMES.has(name)) return { field: field || name, message: `must not have a field named ${name}` };
-        if (!isStorableText(name)) return { field, message: 'must have well-formed field names without NUL characters' };
+        if (POISONED_NAMES.has(name))
+          return { field: field || name, message: `must not have a field named ${name}` };
+        if (!isStorableText(name))
+          return { field, message: 'must have well-formed field names without NUL characters' };
         stack.push({ value: child, field: field ? `${field}.${name}` : name, depth: depth + 1 });
       }
     }

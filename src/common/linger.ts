@@ -7,7 +7,12 @@ const LINGER_MS_MAX = 2_000;
  * Sends an answer while the client is still sending its body, then reads and throws away up to 8 MiB for at most
  * 2 s before closing: a connection closed with unread data is reset, and the client would never see the answer.
  */
-export function answerAndLinger(request: FastifyRequest, reply: FastifyReply, status: number, body: string): void {
+export function answerAndLinger(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  status: number,
+  body: string,
+): void {
   const { raw: incoming } = request;
   const { raw: outgoing } = reply;
   reply.hijack();

@@ -9,6 +9,10 @@ export const PROBLEMS_EXTENSION = 'x-problems';
  * Documents the errors a route can answer with: each becomes an example under its status in the OpenAPI document.
  * Those of every route (validation, rate limit, internal) are added by `openapi.ts`.
  */
-export function ApiProblems(...errors: readonly Pick<ErrorFactory<never>, 'definition'>[]): MethodDecorator & ClassDecorator {
-  return applyDecorators(...errors.map(({ definition }) => ApiExtension(`${PROBLEMS_EXTENSION}-${definition.code}`, true)));
+export function ApiProblems(
+  ...errors: readonly Pick<ErrorFactory<never>, 'definition'>[]
+): MethodDecorator & ClassDecorator {
+  return applyDecorators(
+    ...errors.map(({ definition }) => ApiExtension(`${PROBLEMS_EXTENSION}-${definition.code}`, true)),
+  );
 }

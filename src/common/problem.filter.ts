@@ -50,15 +50,22 @@ export function problemBody(error: ApiError, requestId: string): string {
 }
 
 function hasUnreadBody({ raw, headers }: FastifyRequest): boolean {
-  return !raw.complete && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0);
+  return (
+    !raw.complete &&
+    (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)
+  );
 }
 
 /** Finds the catalogue entry of anything thrown by us, Nest, Fastify or the database driver. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  const status = thrown instanceof HttpException ? thrown.getStatus() : (thrown as { statusCode?: unknown } | null)?.statusCode;
+  const status =
+    thrown instanceof HttpException
+      ? thrown.getStatus()
+      : (thrown as { statusCode?: unknown } | null)?.statusCode;
   if (typeof status === 'number' && status >= 400 && status < 500) return clientError(status, thrown);
-  if (isConnectionFailure(thrown)) return CommonErrors.unavailable.with({ cause: thrown, retryAfterSeconds: 1 });
+  if (isConnectionFailure(thrown))
+    return CommonErrors.unavailable.with({ cause: thrown, retryAfterSeconds: 1 });
   return CommonErrors.internal.with({ cause: thrown });
 }
 
@@ -85,6 +92,12 @@ function isConnectionFailure(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
   if (thrown instanceof DatabaseError) return true;
   const code = (thrown as { code?: unknown }).code;
-  if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0)/.test(code)) return true;
-  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(thrown.message);
+  if (
+    typeof code === 'string' &&
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0)/.test(code)
+  )
+    return true;
+  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(
+    thrown.message,
+  );
 }

@@ -1,11 +1,13 @@
 import { isTimestamp } from './timestamp';
 
-it.each(['2030-01-01T00:00:00Z', '2030-01-01t00:00:00.123456789z', '2028-02-29T23:59:59+05:45', '1999-12-31 23:59:59-00:00'])(
-  'takes %s',
-  (text) => {
-    expect(isTimestamp(text)).toBe(true);
-  },
-);
+it.each([
+  '2030-01-01T00:00:00Z',
+  '2030-01-01t00:00:00.123456789z',
+  '2028-02-29T23:59:59+05:45',
+  '1999-12-31 23:59:59-00:00',
+])('takes %s', (text) => {
+  expect(isTimestamp(text)).toBe(true);
+});
 
 it.each([
   '2030-01-01',

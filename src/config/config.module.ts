@@ -5,6 +5,11 @@ import { ENV, type Env } from './env';
 export class ConfigModule {
   /** Makes the settings injectable everywhere, as `@Inject(ENV)`. */
   static register(env: Env): DynamicModule {
-    return { module: ConfigModule, global: true, providers: [{ provide: ENV, useValue: env }], exports: [ENV] };
+    return {
+      module: ConfigModule,
+      global: true,
+      providers: [{ provide: ENV, useValue: env }],
+      exports: [ENV],
+    };
   }
 }

@@ -12,7 +12,10 @@ const secrets = z.object({ JWT_SECRET_KEY: z.string().min(32), SECRET_KEY: z.str
 export function developmentSecrets(dataDir: string): z.infer<typeof secrets> {
   mkdirSync(dataDir, { recursive: true });
   const file = join(dataDir, 'secrets.json');
-  const made = { JWT_SECRET_KEY: randomBytes(48).toString('base64url'), SECRET_KEY: randomBytes(48).toString('base64url') };
+  const made = {
+    JWT_SECRET_KEY: randomBytes(48).toString('base64url'),
+    SECRET_KEY: randomBytes(48).toString('base64url'),
+  };
 
   // Linked into place whole: of two first starts one wins, and both read the same secrets.
   const draft = `${file}.${process.pid}`;

@@ -19,11 +19,19 @@ const integer = (min: number, max: number, fallback: number) =>
     .default(fallback);
 
 const urlOf = (...schemes: string[]) =>
-  z.string().refine((text) => {
-    return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
-  }, `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`);
+  z.string().refine(
+    (text) => {
+      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
+    },
+    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+  );
 
-const commaList = z.string().transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean));
+const commaList = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
 
 const origins = z
   .string()
@@ -37,7 +45,8 @@ const origins = z
     }
   })
   .refine(
-    (list) => list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
+    (list) =>
+      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
     'must hold origins such as https://app.example.com, without a path',
   );
 
@@ -69,15 +78,22 @@ export const settings = z.object({
   PUBLIC_URL: urlOf('https', 'http')
     .transform((text) => text.replace(/\/+$/, ''))
     .optional()
-    .describe('Where users reach the service; mailed links point here and nowhere else. Development: the address it listens on.'),
+    .describe(
+      'Where users reach the service; mailed links point here and nowhere else. Development: the address it listens on.',
+    ),
   TRUST_PROXY: trustProxy
     .default(false)
-    .describe('Whose `X-Forwarded-*` headers are believed: a number of hops, `loopback`, or a comma list of CIDR ranges. Default: nobody.'),
+    .describe(
+      'Whose `X-Forwarded-*` headers are believed: a number of hops, `loopback`, or a comma list of CIDR ranges. Default: nobody.',
+    ),
   ALLOWED_ORIGINS: origins
     .default([])
     .describe('Browser origins that may call the API (CORS): a JSON array or a comma list. Default: none.'),
   LOG_LEVEL: z
-    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'silent'], 'must be fatal, error, warn, info, debug or silent')
+    .enum(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'silent'],
+      'must be fatal, error, warn, info, debug or silent',
+    )
     .default('info')
     .describe('Lowest level that is logged, as JSON lines on standard output.'),
   SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
@@ -91,44 +107,86 @@ export const settings = z.object({
 
   DATABASE_URL: urlOf('postgres', 'postgresql')
     .optional()
-    .describe('PostgreSQL 15 or later; TLS by `sslmode` and `sslrootcert` in the URL. Development without it: an embedded server in `DATA_DIR`.'),
-  POSTGRES_URL: urlOf('postgres', 'postgresql').optional().describe('Another name for `DATABASE_URL`, which wins.'),
+    .describe(
+      'PostgreSQL 15 or later; TLS by `sslmode` and `sslrootcert` in the URL. Development without it: an embedded server in `DATA_DIR`.',
+    ),
+  POSTGRES_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe('Another name for `DATABASE_URL`, which wins.'),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
-  DATA_DIR: z.string().default('.data').describe('Folder of the embedded database and of the development secrets.'),
+  DATA_DIR: z
+    .string()
+    .default('.data')
+    .describe('Folder of the embedded database and of the development secrets.'),
 
-  JWT_SECRET_KEY: z.string().optional().describe('Signs access tokens (HS256); 32 bytes or more. Development: made once, kept in `DATA_DIR`.'),
-  SECRET_KEY: z.string().optional().describe('Everything else that is derived or encrypted; 32 bytes or more, not `JWT_SECRET_KEY`. Development: made once.'),
+  JWT_SECRET_KEY: z
+    .string()
+    .optional()
+    .describe('Signs access tokens (HS256); 32 bytes or more. Development: made once, kept in `DATA_DIR`.'),
+  SECRET_KEY: z
+    .string()
+    .optional()
+    .describe(
+      'Everything else that is derived or encrypted; 32 bytes or more, not `JWT_SECRET_KEY`. Development: made once.',
+    ),
   ACCESS_TOKEN_EXPIRE_MINUTES: integer(1, 1440, 30).describe('Life of an access token, in minutes.'),
-  ARGON2_MEMORY_KIB: integer(19_456, 4_194_304, 19_456).describe('argon2id memory per hash, in KiB; upward only.'),
+  ARGON2_MEMORY_KIB: integer(19_456, 4_194_304, 19_456).describe(
+    'argon2id memory per hash, in KiB; upward only.',
+  ),
   ARGON2_TIME_COST: integer(2, 100, 2).describe('argon2id passes; upward only.'),
   REQUIRE_EMAIL_VERIFICATION: flag(false).describe('true: no API key before the e-mail address is verified.'),
   SIGNUP_ENUMERATION_SAFE: z
     .enum(['true', 'false'], 'must be true or false')
     .transform((text) => text === 'true')
     .optional()
-    .describe('true: sign-up with a taken address answers like a new one. Default: false, in production true.'),
+    .describe(
+      'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
+    ),
   EXTRA_PERMISSIONS: commaList
-    .refine((names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)), 'must be names of lower-case letters, digits and _.:-')
+    .refine(
+      (names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)),
+      'must be names of lower-case letters, digits and _.:-',
+    )
     .default([])
     .describe('Further permissions API keys may carry, for backends behind: a comma list.'),
 
-  SMTP_URL: urlOf('smtp', 'smtps').optional().describe('Mail server. Development without it: mail stays in memory and is read at `/dev/mailbox`.'),
+  SMTP_URL: urlOf('smtp', 'smtps')
+    .optional()
+    .describe('Mail server. Development without it: mail stays in memory and is read at `/dev/mailbox`.'),
   MAIL_FROM: mailAddress.optional().describe('Sender of all mail, such as `Example <no-reply@example.com>`.'),
 
   GEMINI_API_KEY: z.string().optional().describe('Enables the provider `gemini` of `POST /generate`.'),
   OPENAI_API_KEY: z.string().optional().describe('Enables the provider `openai`.'),
   ANTHROPIC_API_KEY: z.string().optional().describe('Enables the provider `anthropic`.'),
-  GEMINI_BASE_URL: urlOf('https', 'http').optional().describe('Another address for Gemini, such as a gateway.'),
-  OPENAI_BASE_URL: urlOf('https', 'http').optional().describe('Another address for OpenAI, or a server that speaks its protocol.'),
-  ANTHROPIC_BASE_URL: urlOf('https', 'http').optional().describe('Another address for Anthropic.'),
-  PROVIDER_TIMEOUT_SECONDS: integer(1, 600, 60).describe('Longest wait for a provider, in seconds; then 504.'),
+  GEMINI_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe('Another address for Gemini, with its version, such as `https://gateway.example.com/v1beta`.'),
+  OPENAI_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe(
+      'Another address for OpenAI, or a server that speaks its chat completions, with its version (`.../v1`).',
+    ),
+  ANTHROPIC_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe('Another address for Anthropic, with its version (`.../v1`).'),
+  PROVIDER_TIMEOUT_SECONDS: integer(1, 300, 60).describe(
+    'Longest wait for a provider, in seconds; then 504.',
+  ),
 });
 
 type Settings = z.infer<typeof settings>;
 
 /** The settings in force: parsed once, frozen, with every value resolved that development may leave out. */
 export type Env = Readonly<
-  Omit<Settings, 'POSTGRES_URL' | 'JWT_SECRET_KEY' | 'SECRET_KEY' | 'PUBLIC_URL' | 'DOCS_ENABLED' | 'SIGNUP_ENUMERATION_SAFE'> & {
+  Omit<
+    Settings,
+    | 'POSTGRES_URL'
+    | 'JWT_SECRET_KEY'
+    | 'SECRET_KEY'
+    | 'PUBLIC_URL'
+    | 'DOCS_ENABLED'
+    | 'SIGNUP_ENUMERATION_SAFE'
+  > & {
     JWT_SECRET_KEY: string;
     SECRET_KEY: string;
     PUBLIC_URL: string;
@@ -145,7 +203,11 @@ export const ENV = Symbol('ENV');
 export class ConfigurationError extends Error {
   constructor(readonly faults: readonly string[]) {
     super(
-      ['The service cannot start with these settings:', ...faults.map((fault) => `  - ${fault}`), 'Each is explained in docs/configuration.md.'].join('\n'),
+      [
+        'The service cannot start with these settings:',
+        ...faults.map((fault) => `  - ${fault}`),
+        'Each is explained in docs/configuration.md.',
+      ].join('\n'),
     );
     this.name = 'ConfigurationError';
   }
@@ -212,7 +274,14 @@ function readGiven(raw: Record<string, string | undefined>, faults: string[]): R
   return given;
 }
 
-const requiredInProduction = ['DATABASE_URL', 'JWT_SECRET_KEY', 'SECRET_KEY', 'PUBLIC_URL', 'SMTP_URL', 'MAIL_FROM'];
+const requiredInProduction = [
+  'DATABASE_URL',
+  'JWT_SECRET_KEY',
+  'SECRET_KEY',
+  'PUBLIC_URL',
+  'SMTP_URL',
+  'MAIL_FROM',
+];
 
 function productionFaults(given: Record<string, string>): string[] {
   const faults = requiredInProduction
@@ -222,7 +291,9 @@ function productionFaults(given: Record<string, string>): string[] {
   for (const name of ['JWT_SECRET_KEY', 'SECRET_KEY']) {
     const secret = given[name];
     if (secret && isWeakSecret(secret)) {
-      faults.push(`${name} is too weak: use 32 random bytes or more, such as the output of "openssl rand -base64 48".`);
+      faults.push(
+        `${name} is too weak: use 32 random bytes or more, such as the output of "openssl rand -base64 48".`,
+      );
     }
   }
   if (given['JWT_SECRET_KEY'] && given['JWT_SECRET_KEY'] === given['SECRET_KEY']) {
@@ -239,7 +310,8 @@ function productionFaults(given: Record<string, string>): string[] {
 
 /** Too short, too uniform, or made of the words that samples and word lists are made of. */
 export function isWeakSecret(secret: string): boolean {
-  const sampleWords = /your|secret|change|sample|example|password|placeholder|default|test|demo|key|here|jwt|12345*6*7*8*9*0*|abcd|qwerty|[-_ .]/gi;
+  const sampleWords =
+    /your|secret|change|sample|example|password|placeholder|default|test|demo|key|here|jwt|12345*6*7*8*9*0*|abcd|qwerty|[-_ .]/gi;
   const rest = secret.replace(sampleWords, '');
   return Buffer.byteLength(secret) < 32 || rest.length < 20 || new Set(rest).size < 10;
 }

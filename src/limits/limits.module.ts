@@ -5,7 +5,11 @@ import { RateLimiter } from './rate-limiter';
 
 @Global()
 @Module({
-  imports: [ThrottlerModule.forRoot([{ limit: policies.anonymous.limit, ttl: policies.anonymous.windowSeconds * 1_000 }])],
+  imports: [
+    ThrottlerModule.forRoot([
+      { limit: policies.anonymous.limit, ttl: policies.anonymous.windowSeconds * 1_000 },
+    ]),
+  ],
   providers: [RateLimiter],
   exports: [RateLimiter, ThrottlerModule],
 })

@@ -16,9 +16,21 @@ export interface Policy {
 export const policies = {
   anonymous: { scope: 'address', windowSeconds: 60, limit: 600 },
   user: { scope: 'user', windowSeconds: 60, limit: (who) => (who?.tier === 'internal' ? null : 1_200) },
-  'api-key': { scope: 'api_key', windowSeconds: 60, limit: (who) => (who?.kind === 'api_key' ? who.rateLimitPerMinute : null) },
-  'plan-hour': { scope: 'user', windowSeconds: 3_600, limit: (who) => (who ? plans[who.tier].requestsPerHourMax : null) },
-  'plan-day': { scope: 'user', windowSeconds: 86_400, limit: (who) => (who ? plans[who.tier].requestsPerDayMax : null) },
+  'api-key': {
+    scope: 'api_key',
+    windowSeconds: 60,
+    limit: (who) => (who?.kind === 'api_key' ? who.rateLimitPerMinute : null),
+  },
+  'plan-hour': {
+    scope: 'user',
+    windowSeconds: 3_600,
+    limit: (who) => (who ? plans[who.tier].requestsPerHourMax : null),
+  },
+  'plan-day': {
+    scope: 'user',
+    windowSeconds: 86_400,
+    limit: (who) => (who ? plans[who.tier].requestsPerDayMax : null),
+  },
   'wrong-credentials': { scope: 'address', windowSeconds: 60, limit: 60 },
   'register-minute': { scope: 'address', windowSeconds: 60, limit: 10 },
   'register-hour': { scope: 'address', windowSeconds: 3_600, limit: 100 },
@@ -48,7 +60,9 @@ export function claimOf(name: PolicyName, principal: Principal | undefined, ip: 
   const policy: Policy = policies[name];
   const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(principal);
   const key = keyOf(policy.scope, principal, ip);
-  return limit === null || key === undefined ? null : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
+  return limit === null || key === undefined
+    ? null
+    : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
 }
 
 /** The claim of an address on a policy whose limit is a fixed number. */

@@ -1,6 +1,12 @@
 import { type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import { getOptionsToken, getStorageToken, ThrottlerGuard, type ThrottlerModuleOptions, type ThrottlerStorage } from '@nestjs/throttler';
+import {
+  getOptionsToken,
+  getStorageToken,
+  ThrottlerGuard,
+  type ThrottlerModuleOptions,
+  type ThrottlerStorage,
+} from '@nestjs/throttler';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../common/principal';
 import { LimitErrors } from './limits.errors';
@@ -29,17 +35,29 @@ export class RateLimitGuard extends ThrottlerGuard {
   /** @throws ApiError `rate_limited`, naming the policy and how long to wait. */
   override canActivate(context: ExecutionContext): Promise<boolean> {
     const targets = [context.getHandler(), context.getClass()];
-    if (this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, targets)) return Promise.resolve(true);
+    if (this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, targets))
+      return Promise.resolve(true);
 
-    const { req, res } = this.getRequestResponse(context) as { req: FastifyRequest & RequestState; res: FastifyReply };
-    const names = [...generalPolicies(req.user), ...(this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, context.getHandler()) ?? [])];
+    const { req, res } = this.getRequestResponse(context) as {
+      req: FastifyRequest & RequestState;
+      res: FastifyReply;
+    };
+    const names = [
+      ...generalPolicies(req.user),
+      ...(this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, context.getHandler()) ?? []),
+    ];
     const claims = names.flatMap((name) => claimOf(name, req.user, req.ip) ?? []);
     const { refused, states } = this.limiter.take(claims);
 
     setRateLimitHeaders(res, states);
     if (!refused) return Promise.resolve(true);
     const { policy, limit, windowMs, waitMs } = refused;
-    throw LimitErrors.rateLimited.with({ retryAfterSeconds: Math.ceil(waitMs / 1_000) }, policy, limit, windowMs / 1_000);
+    throw LimitErrors.rateLimited.with(
+      { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
+      policy,
+      limit,
+      windowMs / 1_000,
+    );
   }
 }
 

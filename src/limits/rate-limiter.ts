@@ -23,7 +23,9 @@ export interface Decision {
 @Injectable()
 export class RateLimiter implements OnModuleDestroy {
   private readonly windows = new Map<string, SlidingWindow>();
-  private readonly sweeper = setInterval(() => { this.sweep(); }, SWEEP_INTERVAL_MS).unref();
+  private readonly sweeper = setInterval(() => {
+    this.sweep();
+  }, SWEEP_INTERVAL_MS).unref();
 
   constructor(private readonly clock: Clock) {}
 

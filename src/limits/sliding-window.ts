@@ -35,7 +35,10 @@ export class SlidingWindow {
     const stepMs = limit <= EXACT_LIMIT_MAX ? 1 : Math.max(1, this.windowMs / COARSE_STEPS);
     const last = this.index(this.length - 1);
     // A clock that steps back must not reorder the queue.
-    const moment = Math.max(Math.ceil(nowMs / stepMs) * stepMs, this.length > 0 ? (this.times[last] ?? 0) : 0);
+    const moment = Math.max(
+      Math.ceil(nowMs / stepMs) * stepMs,
+      this.length > 0 ? (this.times[last] ?? 0) : 0,
+    );
     this.total += 1;
     if (this.length > 0 && this.times[last] === moment) {
       this.counts[last] = (this.counts[last] ?? 0) + 1;

@@ -47,7 +47,8 @@ export class Ledger implements OnApplicationShutdown {
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
    */
   append(line: UsageLog): Promise<void> {
-    if (this.queue.length >= QUEUE_MAX) return Promise.reject(UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 }));
+    if (this.queue.length >= QUEUE_MAX)
+      return Promise.reject(UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 }));
     const committed = new Promise<void>((resolve, reject) => this.queue.push({ line, resolve, reject }));
     this.writing ??= this.writeAll();
     return committed;
@@ -84,7 +85,9 @@ export class Ledger implements OnApplicationShutdown {
 
 /** PostgreSQL classes 22 (data exception) and 23 (constraint violation): the statement, not the server, is at fault. */
 function isDataError(error: unknown): boolean {
-  return error instanceof QueryFailedError && /^2[23]/.test(String((error.driverError as { code?: unknown }).code));
+  return (
+    error instanceof QueryFailedError && /^2[23]/.test(String((error.driverError as { code?: unknown }).code))
+  );
 }
 
 function columnsOf(lines: readonly UsageLog[]): unknown[] {

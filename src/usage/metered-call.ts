@@ -73,7 +73,8 @@ export class MeteredCall {
 
 /** Injects the {@link MeteredCall} of a metered route. */
 export const CurrentCall = createParamDecorator(
-  (_data: unknown, context: ExecutionContext) => context.switchToHttp().getRequest<MeteredRequest>().meteredCall,
+  (_data: unknown, context: ExecutionContext) =>
+    context.switchToHttp().getRequest<MeteredRequest>().meteredCall,
 );
 
 /** Begins the call of a request that AuthGuard has let in. */

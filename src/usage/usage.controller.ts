@@ -13,7 +13,10 @@ export class UsageController {
   constructor(private readonly usage: UsageService) {}
 
   @Get('stats')
-  @ApiOperation({ summary: 'What was used and what it cost', description: 'Ever, and since midnight UTC; exact as of the last answered call.' })
+  @ApiOperation({
+    summary: 'What was used and what it cost',
+    description: 'Ever, and since midnight UTC; exact as of the last answered call.',
+  })
   @ApiOkResponse({ type: UsageStatsDto, description: 'The sums of the ledger.' })
   async stats(@CurrentPrincipal() { userId }: UserPrincipal): Promise<UsageStatsDto> {
     return toStatsDto(await this.usage.stats(userId));

@@ -24,7 +24,7 @@ export class UsageInterceptor implements NestInterceptor {
     const call = beginCall(operation, context, this.prices);
     const reply = context.switchToHttp().getResponse<FastifyReply>();
     return next.handle().pipe(
-      mergeMap(async (answer) => {
+      mergeMap(async (answer: unknown) => {
         await this.ledger.append(call.toLine(reply.statusCode, this.clock.now()));
         return answer;
       }),

@@ -22,7 +22,12 @@ export function CanonicalEmail(): PropertyDecorator {
   return applyDecorators(
     Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? canonicalEmail(value) : value)),
     IsEmail(
-      { allow_utf8_local_part: false, allow_ip_domain: false, require_tld: true, blacklisted_chars: '"(),:;<>[\\] ' },
+      {
+        allow_utf8_local_part: false,
+        allow_ip_domain: false,
+        require_tld: true,
+        blacklisted_chars: '"(),:;<>[\\] ',
+      },
       { message: 'must be an e-mail address such as name@example.com' },
     ),
     MaxLength(EMAIL_LENGTH_MAX),

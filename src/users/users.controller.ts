@@ -19,14 +19,21 @@ export class UsersController {
   }
 
   @Put()
-  @ApiOperation({ summary: 'Change own profile', description: 'Only the named fields change; null or an empty text clears one.' })
+  @ApiOperation({
+    summary: 'Change own profile',
+    description: 'Only the named fields change; null or an empty text clears one.',
+  })
   @ApiOkResponse({ type: UserDto, description: 'The account as it is now.' })
   async update(@CurrentPrincipal() { userId }: UserPrincipal, @Body() body: ProfileDto): Promise<UserDto> {
     return UserDto.from(await this.users.updateProfile(userId, toProfile(body)));
   }
 }
 
-function toProfile({ first_name, last_name, company }: ProfileDto): Parameters<UsersService['updateProfile']>[1] {
+function toProfile({
+  first_name,
+  last_name,
+  company,
+}: ProfileDto): Parameters<UsersService['updateProfile']>[1] {
   return {
     ...(first_name !== undefined && { firstName: first_name || null }),
     ...(last_name !== undefined && { lastName: last_name || null }),

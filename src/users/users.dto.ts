@@ -4,7 +4,11 @@ import { type Tier, tiers } from '../common/principal';
 import type { User } from './user.entity';
 
 export class UserDto {
-  @ApiProperty({ format: 'uuid', example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d', description: 'Id of the account.' })
+  @ApiProperty({
+    format: 'uuid',
+    example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
+    description: 'Id of the account.',
+  })
   id!: string;
 
   @ApiProperty({ format: 'email', example: 'user@example.com', description: 'Address in canonical form.' })
@@ -28,10 +32,20 @@ export class UserDto {
   @ApiProperty({ enum: tiers, example: 'free', description: 'The tier in force.' })
   subscription_tier!: Tier;
 
-  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z', description: 'When the account was made.' })
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-01-31T12:00:00.000Z',
+    description: 'When the account was made.',
+  })
   created_at!: string;
 
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null, description: 'Last log-in.' })
+  @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'Last log-in.',
+  })
   last_login!: string | null;
 
   static from(this: void, user: User): UserDto {
@@ -52,19 +66,37 @@ export class UserDto {
 
 /** The parts of a profile that its owner may set; null or an empty text clears one. */
 export class ProfileDto {
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 100, example: 'Ada', description: 'Given name.' })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    maxLength: 100,
+    example: 'Ada',
+    description: 'Given name.',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(100)
   first_name?: string | null;
 
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 100, example: 'Lovelace', description: 'Family name.' })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    maxLength: 100,
+    example: 'Lovelace',
+    description: 'Family name.',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(100)
   last_name?: string | null;
 
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 255, example: 'Analytical Engines', description: 'Company.' })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    maxLength: 255,
+    example: 'Analytical Engines',
+    description: 'Company.',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(255)

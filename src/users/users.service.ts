@@ -30,8 +30,15 @@ export class UsersService {
    */
   async create(input: NewUser, tx: EntityManager = this.db): Promise<User | null> {
     const user = this.draft(input);
-    const { raw } = await tx.createQueryBuilder().insert().into(User).values(user).orIgnore().returning('id').execute();
-    return (raw as unknown[]).length > 0 ? user : null;
+    const result = await tx
+      .createQueryBuilder()
+      .insert()
+      .into(User)
+      .values(user)
+      .orIgnore()
+      .returning('id')
+      .execute();
+    return (result.raw as unknown[]).length > 0 ? user : null;
   }
 
   /** An account that is not stored: what {@link create} would make. */
@@ -73,7 +80,11 @@ export class UsersService {
   /** Notes a log-in, and the new hash of a password whose old one was too weak. */
   async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<void> {
     user.lastLogin = this.clock.now();
-    await tx.update(User, { id: user.id }, { lastLogin: user.lastLogin, ...(newHash && { passwordHash: newHash }) });
+    await tx.update(
+      User,
+      { id: user.id },
+      { lastLogin: user.lastLogin, ...(newHash && { passwordHash: newHash }) },
+    );
   }
 
   /** Marks an address as proven. */
@@ -86,13 +97,21 @@ export class UsersService {
    * @returns whether there is such an account.
    */
   async overrideTier(email: string, tier: Tier | null): Promise<boolean> {
-    const { affected } = await this.db.update(User, { email }, { tierOverride: tier, updatedAt: this.clock.now() });
+    const { affected } = await this.db.update(
+      User,
+      { email },
+      { tierOverride: tier, updatedAt: this.clock.now() },
+    );
     return affected === 1;
   }
 
   /** Makes an account an admin. @returns whether there is such an account. */
   async promote(email: string): Promise<boolean> {
-    const { affected } = await this.db.update(User, { email }, { role: 'admin', updatedAt: this.clock.now() });
+    const { affected } = await this.db.update(
+      User,
+      { email },
+      { role: 'admin', updatedAt: this.clock.now() },
+    );
     return affected === 1;
   }
 }

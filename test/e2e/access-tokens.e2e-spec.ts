@@ -4,7 +4,8 @@ import { startTestApp, TEST_SECRETS, type TestApp } from '../support/test-app';
 type Json = Record<string, unknown>;
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-const decode = (segment: string | undefined): Json => JSON.parse(Buffer.from(segment ?? '', 'base64url').toString()) as Json;
+const decode = (segment: string | undefined): Json =>
+  JSON.parse(Buffer.from(segment ?? '', 'base64url').toString()) as Json;
 
 /** Signs by hand, with no library of the service's. */
 function forge(header: Json, claims: Json, secret = TEST_SECRETS.JWT_SECRET_KEY, digest = 'sha256'): string {
@@ -28,7 +29,8 @@ describe('access tokens', () => {
   });
   afterAll(() => t.close());
 
-  const status = async (bearer: string): Promise<number> => (await t.http.from().get('/auth/me', { bearer })).status;
+  const status = async (bearer: string): Promise<number> =>
+    (await t.http.from().get('/auth/me', { bearer })).status;
 
   it('say what RFC 9068 asks', () => {
     expect(header).toEqual({ alg: 'HS256', typ: 'at+jwt', kid: expect.any(String) as string });
@@ -43,14 +45,25 @@ describe('access tokens', () => {
   it.each<[string, () => string]>([
     ['algorithm none', () => `${encode({ ...header, alg: 'none' })}.${encode(claims)}.`],
     ['algorithm nOnE', () => `${encode({ ...header, alg: 'nOnE' })}.${encode(claims)}.`],
-    ['another algorithm with the same key', () => forge({ ...header, alg: 'HS512' }, claims, TEST_SECRETS.JWT_SECRET_KEY, 'sha512')],
+    [
+      'another algorithm with the same key',
+      () => forge({ ...header, alg: 'HS512' }, claims, TEST_SECRETS.JWT_SECRET_KEY, 'sha512'),
+    ],
     ['RS256 in the header', () => forge({ ...header, alg: 'RS256' }, claims)],
     ['another key', () => forge(header, claims, 'x'.repeat(44))],
     ['the other secret of the service', () => forge(header, claims, TEST_SECRETS.SECRET_KEY)],
     ['no signature', () => token.split('.').slice(0, 2).join('.') + '.'],
     ['two parts', () => token.split('.').slice(0, 2).join('.')],
     ['four parts', () => `${token}.x`],
-    ['an edited payload', () => [encode(header), encode({ ...claims, sub: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d' }), token.split('.')[2]].join('.')],
+    [
+      'an edited payload',
+      () =>
+        [
+          encode(header),
+          encode({ ...claims, sub: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d' }),
+          token.split('.')[2],
+        ].join('.'),
+    ],
     ['a crit header', () => forge({ ...header, crit: ['exp'] }, claims)],
     ['another kid', () => forge({ ...header, kid: '../../dev/null' }, claims)],
     ['no kid', () => forge({ alg: 'HS256', typ: 'at+jwt' }, claims)],
@@ -64,7 +77,11 @@ describe('access tokens', () => {
     ['no audience', () => forge(header, { ...claims, aud: undefined })],
     ['no exp', () => forge(header, { ...claims, exp: undefined })],
     ['exp as text', () => forge(header, { ...claims, exp: '9999999999' })],
-    ['iat an hour ahead', () => forge(header, { ...claims, iat: Number(claims['iat']) + 3600, exp: Number(claims['exp']) + 7200 })],
+    [
+      'iat an hour ahead',
+      () =>
+        forge(header, { ...claims, iat: Number(claims['iat']) + 3600, exp: Number(claims['exp']) + 7200 }),
+    ],
     ['nbf an hour ahead', () => forge(header, { ...claims, nbf: Number(claims['iat']) + 3600 })],
     ['no sid', () => forge(header, { ...claims, sid: undefined })],
     ['a session of nobody', () => forge(header, { ...claims, sid: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d' })],
@@ -88,7 +105,14 @@ describe('access tokens', () => {
   });
 
   it('are refused in other schemes and places', async () => {
-    for (const authorization of [token, `Basic ${token}`, `bearer${token}`, `Bearer  ${token}`, 'Bearer', 'Bearer ']) {
+    for (const authorization of [
+      token,
+      `Basic ${token}`,
+      `bearer${token}`,
+      `Bearer  ${token}`,
+      'Bearer',
+      'Bearer ',
+    ]) {
       expect((await t.http.from().get('/auth/me', { headers: { authorization } })).status).toBe(401);
     }
     expect((await t.http.from().get(`/auth/me?access_token=${token}`)).status).toBe(401);

@@ -18,8 +18,10 @@ describe('API keys', () => {
   });
   afterAll(() => t.close());
 
-  const create = (bearer: string, body: object): ReturnType<TestApp['http']['post']> => t.http.post('/auth/api-keys', { bearer, body });
-  const call = (key: string): ReturnType<TestApp['http']['post']> => t.http.from().post('/generate', { key, body: CALL });
+  const create = (bearer: string, body: object): ReturnType<TestApp['http']['post']> =>
+    t.http.post('/auth/api-keys', { bearer, body });
+  const call = (key: string): ReturnType<TestApp['http']['post']> =>
+    t.http.from().post('/generate', { key, body: CALL });
 
   describe('making one', () => {
     it('shows the key once, and stores only its hash', async () => {
@@ -38,7 +40,10 @@ describe('API keys', () => {
       const list = await t.http.get('/auth/api-keys', { bearer: user.token });
       expect(list.body).toEqual([body.api_key_info]);
       expect(list.text).not.toContain(body.api_key);
-      const [row] = await t.db.query<{ row: string }[]>('SELECT api_keys::text AS row FROM api_keys WHERE id = $1', [body.api_key_info.id]);
+      const [row] = await t.db.query<{ row: string }[]>(
+        'SELECT api_keys::text AS row FROM api_keys WHERE id = $1',
+        [body.api_key_info.id],
+      );
       expect(row?.row).not.toContain(body.api_key);
     });
 
@@ -83,14 +88,20 @@ describe('API keys', () => {
 
     it('gives exactly as many as the plan allows, of twenty asked for at once', async () => {
       const user = await t.make.user();
-      const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => create(user.token, { name: `key ${i}` })));
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, i) => create(user.token, { name: `key ${i}` })),
+      );
       expect(answers.filter(({ status }) => status === 200)).toHaveLength(plans.free.activeKeysMax);
-      expect(answers.filter(({ body }) => body.code === 'api_key_limit_reached')).toHaveLength(20 - plans.free.activeKeysMax);
+      expect(answers.filter(({ body }) => body.code === 'api_key_limit_reached')).toHaveLength(
+        20 - plans.free.activeKeysMax,
+      );
     });
 
     it('frees a place when one is deactivated', async () => {
       const user = await t.make.user();
-      const keys = await Promise.all(Array.from({ length: plans.free.activeKeysMax }, () => t.make.apiKey({ userId: user.id })));
+      const keys = await Promise.all(
+        Array.from({ length: plans.free.activeKeysMax }, () => t.make.apiKey({ userId: user.id })),
+      );
       expect((await create(user.token, { name: 'one more' })).status).toBe(400);
       await t.http.delete(`/auth/api-keys/${keys[0]?.id ?? ''}`, { bearer: user.token });
       expect((await create(user.token, { name: 'one more' })).status).toBe(200);
@@ -99,7 +110,10 @@ describe('API keys', () => {
     it('makes none without a credential, whoever the body names', async () => {
       const user = await t.make.user();
       for (const headers of [undefined, { 'x-user-id': user.id }]) {
-        const answer = await t.http.post('/auth/api-keys', { body: { name: 'x', user_id: user.id }, ...(headers && { headers }) });
+        const answer = await t.http.post('/auth/api-keys', {
+          body: { name: 'x', user_id: user.id },
+          ...(headers && { headers }),
+        });
         expect(answer.status).toBe(401);
       }
       expect(await t.db.countBy(ApiKey, { userId: user.id })).toBe(0);
@@ -109,10 +123,16 @@ describe('API keys', () => {
       const strict = await startTestApp({ settings: { REQUIRE_EMAIL_VERIFICATION: 'true' } });
       try {
         const unverified = await strict.make.user({ isVerified: false });
-        const refused = await strict.http.post('/auth/api-keys', { bearer: unverified.token, body: { name: 'key' } });
+        const refused = await strict.http.post('/auth/api-keys', {
+          bearer: unverified.token,
+          body: { name: 'key' },
+        });
         expect(refused.body.code).toBe('email_not_verified');
         const verified = await strict.make.user();
-        expect((await strict.http.post('/auth/api-keys', { bearer: verified.token, body: { name: 'key' } })).status).toBe(200);
+        expect(
+          (await strict.http.post('/auth/api-keys', { bearer: verified.token, body: { name: 'key' } }))
+            .status,
+        ).toBe(200);
       } finally {
         await strict.close();
       }
@@ -183,9 +203,17 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = jest.spyOn(t.db.connection, 'createQueryRunner');
-      const texts = Array.from({ length: 300 }, (_, i) => (i % 3 === 0 ? `${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}` : i % 3 === 1 ? `ctx_live_${'0'.repeat(36)}` : `garbage-${i}`));
-      const answers = await Promise.all(texts.map((text) => t.http.from().post('/generate', { key: text, body: CALL })));
+      const queries = jest.spyOn(t.db.dataSource, 'createQueryRunner');
+      const texts = Array.from({ length: 300 }, (_, i) =>
+        i % 3 === 0
+          ? `${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}`
+          : i % 3 === 1
+            ? `ctx_live_${'0'.repeat(36)}`
+            : `garbage-${i}`,
+      );
+      const answers = await Promise.all(
+        texts.map((text) => t.http.from().post('/generate', { key: text, body: CALL })),
+      );
       expect(answers.every(({ status }) => status === 401)).toBe(true);
       expect(queries).not.toHaveBeenCalled();
       await call(key);
@@ -208,7 +236,9 @@ describe('API keys', () => {
       const { id, key } = await t.make.apiKey();
       const stranger = await t.make.user();
       const theirs = await t.http.delete(`/auth/api-keys/${id}`, { bearer: stranger.token });
-      const nobodys = await t.http.delete('/auth/api-keys/019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d', { bearer: stranger.token });
+      const nobodys = await t.http.delete('/auth/api-keys/019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d', {
+        bearer: stranger.token,
+      });
       expect(theirs.status).toBe(404);
       expect({ ...theirs.body, request_id: '' }).toEqual({ ...nobodys.body, request_id: '' });
       expect((await call(key)).status).toBe(200);

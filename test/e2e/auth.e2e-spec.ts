@@ -15,12 +15,19 @@ describe('accounts', () => {
   });
   afterAll(() => t.close());
 
-  const linkToken = (address: string): string => /#token=([\w-]+)/.exec(t.mailsTo(address)[0]?.text ?? '')?.[1] ?? '';
+  const linkToken = (address: string): string =>
+    /#token=([\w-]+)/.exec(t.mailsTo(address)[0]?.text ?? '')?.[1] ?? '';
 
   describe('POST /auth/register', () => {
     it('makes an account with the profile that was given', async () => {
       const email = t.make.email();
-      const body = { email, password: 'a long enough one', confirm_password: 'a long enough one', company: 'Engines', last_name: '' };
+      const body = {
+        email,
+        password: 'a long enough one',
+        confirm_password: 'a long enough one',
+        company: 'Engines',
+        last_name: '',
+      };
       const { status, body: user } = await t.http.from().post('/auth/register', { body });
       expect(status).toBe(200);
       expect(user).toMatchObject({
@@ -38,13 +45,18 @@ describe('accounts', () => {
     it('stores argon2id, never the password', async () => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', { body: { email, password: 'a long enough one' } });
-      const [row] = await t.db.query<{ password_hash: string }[]>('SELECT password_hash FROM users WHERE email = $1', [email]);
+      const [row] = await t.db.query<{ password_hash: string }[]>(
+        'SELECT password_hash FROM users WHERE email = $1',
+        [email],
+      );
       expect(row?.password_hash).toMatch(/^\$argon2id\$v=19\$m=19456,/);
     });
 
     it('refuses a taken address', async () => {
       const { email } = await t.make.user();
-      const answer = await t.http.from().post('/auth/register', { body: { email, password: 'a long enough one' } });
+      const answer = await t.http
+        .from()
+        .post('/auth/register', { body: { email, password: 'a long enough one' } });
       expect(answer.status).toBe(400);
       expect(answer.body.code).toBe('email_taken');
     });
@@ -63,7 +75,11 @@ describe('accounts', () => {
       const name = `kate-${Date.now()}`;
       const answers = await Promise.all(
         Array.from({ length: 50 }, (_, i) =>
-          t.http.from().post('/auth/register', { body: { email: spellings(name)[i % 8], password: 'a long enough one' } }),
+          t.http
+            .from()
+            .post('/auth/register', {
+              body: { email: spellings(name)[i % 8], password: 'a long enough one' },
+            }),
         ),
       );
       expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
@@ -97,7 +113,9 @@ describe('accounts', () => {
 
     it('counts a password in code points, and takes any of them', async () => {
       for (const password of ['\u{1F600}'.repeat(8), ' '.repeat(8), 'x'.repeat(128)]) {
-        const answer = await t.http.from().post('/auth/register', { body: { email: t.make.email(), password } });
+        const answer = await t.http
+          .from()
+          .post('/auth/register', { body: { email: t.make.email(), password } });
         expect(answer.status).toBe(200);
       }
     });
@@ -114,19 +132,30 @@ describe('accounts', () => {
       const { email, id } = await safe.make.user();
       const fields = { password: 'a long enough one', first_name: 'Eve', company: 'Spies' };
       const taken = await safe.http.from().post('/auth/register', { body: { email, ...fields } });
-      const fresh = await safe.http.from().post('/auth/register', { body: { email: safe.make.email(), ...fields } });
+      const fresh = await safe.http
+        .from()
+        .post('/auth/register', { body: { email: safe.make.email(), ...fields } });
 
       expect(taken.status).toBe(fresh.status);
       expect(Object.keys(taken.body as object)).toEqual(Object.keys(fresh.body as object));
-      expect(taken.body).toMatchObject({ first_name: 'Eve', company: 'Spies', is_verified: false, last_login: null });
+      expect(taken.body).toMatchObject({
+        first_name: 'Eve',
+        company: 'Spies',
+        is_verified: false,
+        last_login: null,
+      });
       expect(taken.body.id).not.toBe(id);
-      expect(safe.mailsTo(email).map(({ subject }) => subject)).toEqual(['Somebody tried to sign up with your address']);
+      expect(safe.mailsTo(email).map(({ subject }) => subject)).toEqual([
+        'Somebody tried to sign up with your address',
+      ]);
     });
 
     it('does not let the second password in', async () => {
       const { email } = await safe.make.user();
       await safe.http.from().post('/auth/register', { body: { email, password: 'an attacker chose it' } });
-      const answer = await safe.http.from().post('/auth/login', { body: { email, password: 'an attacker chose it' } });
+      const answer = await safe.http
+        .from()
+        .post('/auth/login', { body: { email, password: 'an attacker chose it' } });
       expect(answer.status).toBe(401);
     });
   });
@@ -134,7 +163,9 @@ describe('accounts', () => {
   describe('POST /auth/login', () => {
     it('gives an access token that opens the account', async () => {
       const { email, id } = await t.make.user();
-      const answer = await t.http.from().post('/auth/login', { body: { email: email.toUpperCase(), password: PASSWORD } });
+      const answer = await t.http
+        .from()
+        .post('/auth/login', { body: { email: email.toUpperCase(), password: PASSWORD } });
       expect(answer.status).toBe(200);
       expect(answer.body).toMatchObject({ token_type: 'bearer', expires_in: 1800, user: { id, email } });
       expect(answer.body.user.last_login).not.toBeNull();
@@ -165,7 +196,9 @@ describe('accounts', () => {
     it('takes the same password composed and decomposed', async () => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', { body: { email, password: 'caf\u00e9 caf\u00e9' } });
-      const answer = await t.http.from().post('/auth/login', { body: { email, password: 'cafe\u0301 cafe\u0301' } });
+      const answer = await t.http
+        .from()
+        .post('/auth/login', { body: { email, password: 'cafe\u0301 cafe\u0301' } });
       expect(answer.status).toBe(200);
     });
 
@@ -173,7 +206,10 @@ describe('accounts', () => {
       const user = await t.make.user({ passwordHash: await bcrypt.hash('from the old days', 4) });
       const body = { email: user.email, password: 'from the old days' };
       expect((await t.http.from().post('/auth/login', { body })).status).toBe(200);
-      const [row] = await t.db.query<{ password_hash: string }[]>('SELECT password_hash FROM users WHERE id = $1', [user.id]);
+      const [row] = await t.db.query<{ password_hash: string }[]>(
+        'SELECT password_hash FROM users WHERE id = $1',
+        [user.id],
+      );
       expect(row?.password_hash).toMatch(/^\$argon2id\$/);
       expect((await t.http.from().post('/auth/login', { body })).status).toBe(200);
     });
@@ -181,14 +217,18 @@ describe('accounts', () => {
     it('does not open a bcrypt account with what only shares its first 72 bytes', async () => {
       const beginning = 'a'.repeat(72);
       const user = await t.make.user({ passwordHash: await bcrypt.hash(`${beginning}X`, 4) });
-      const answer = await t.http.from().post('/auth/login', { body: { email: user.email, password: `${beginning}Y` } });
+      const answer = await t.http
+        .from()
+        .post('/auth/login', { body: { email: user.email, password: `${beginning}Y` } });
       expect(answer.status).toBe(401);
     });
 
     it('lets twenty right log-ins in at once', async () => {
       const { email } = await t.make.user();
       const answers = await Promise.all(
-        Array.from({ length: 20 }, () => t.http.from().post('/auth/login', { body: { email, password: PASSWORD } })),
+        Array.from({ length: 20 }, () =>
+          t.http.from().post('/auth/login', { body: { email, password: PASSWORD } }),
+        ),
       );
       expect(answers.map(({ status }) => status)).toEqual(Array(20).fill(200));
       expect(new Set(answers.map(({ body }) => body.access_token)).size).toBe(20);
@@ -198,20 +238,29 @@ describe('accounts', () => {
   describe('GET and PUT /auth/me', () => {
     it('changes the named fields only', async () => {
       const user = await t.make.user({ firstName: 'Ada', lastName: 'Byron', company: 'Engines' });
-      const answer = await t.http.put('/auth/me', { bearer: user.token, body: { last_name: 'Lovelace', company: null } });
+      const answer = await t.http.put('/auth/me', {
+        bearer: user.token,
+        body: { last_name: 'Lovelace', company: null },
+      });
       expect(answer.status).toBe(200);
       expect(answer.body).toMatchObject({ first_name: 'Ada', last_name: 'Lovelace', company: null });
     });
 
-    it.each(['email', 'id', 'user_id', 'is_verified', 'subscription_tier', 'role', 'password_hash', 'created_at'])(
-      'refuses to set %s',
-      async (field) => {
-        const user = await t.make.user();
-        const answer = await t.http.put('/auth/me', { bearer: user.token, body: { [field]: 'x' } });
-        expect(answer.status).toBe(400);
-        expect(answer.body.errors[0].field).toBe(field);
-      },
-    );
+    it.each([
+      'email',
+      'id',
+      'user_id',
+      'is_verified',
+      'subscription_tier',
+      'role',
+      'password_hash',
+      'created_at',
+    ])('refuses to set %s', async (field) => {
+      const user = await t.make.user();
+      const answer = await t.http.put('/auth/me', { bearer: user.token, body: { [field]: 'x' } });
+      expect(answer.status).toBe(400);
+      expect(answer.body.errors[0].field).toBe(field);
+    });
 
     it('refuses a suspended user at once, with the token he has', async () => {
       const user = await t.make.user();
@@ -232,7 +281,8 @@ describe('accounts', () => {
       await t.http.from().post('/auth/register', { body: { email, password: 'a long enough one' } });
       return email;
     };
-    const isVerified = async (email: string): Promise<boolean> => (await t.db.findOneByOrFail(User, { email })).isVerified;
+    const isVerified = async (email: string): Promise<boolean> =>
+      (await t.db.findOneByOrFail(User, { email })).isVerified;
 
     it('proves the address with the mailed token, from the query', async () => {
       const email = await register();
@@ -243,13 +293,17 @@ describe('accounts', () => {
 
     it('proves the address with the mailed token, from the body', async () => {
       const email = await register();
-      expect((await t.http.post('/auth/verify-email', { body: { token: linkToken(email) } })).status).toBe(200);
+      expect((await t.http.post('/auth/verify-email', { body: { token: linkToken(email) } })).status).toBe(
+        200,
+      );
       expect(await isVerified(email)).toBe(true);
     });
 
     it('works once, of fifty tries at once', async () => {
       const token = linkToken(await register());
-      const answers = await Promise.all(Array.from({ length: 50 }, () => t.http.from().post('/auth/verify-email', { body: { token } })));
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, () => t.http.from().post('/auth/verify-email', { body: { token } })),
+      );
       expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
       expect(answers.filter(({ body }) => body.code === 'invalid_verification_token')).toHaveLength(49);
     });
@@ -270,7 +324,14 @@ describe('accounts', () => {
         copy[i] = (copy[i] ?? 0) ^ 1;
         return { token: copy.toString('base64url') };
       });
-      const bodies = [...changed, {}, { token: '' }, { token: 'x' }, { token: token.slice(0, -4) }, { token: `${token}AAAA` }];
+      const bodies = [
+        ...changed,
+        {},
+        { token: '' },
+        { token: 'x' },
+        { token: token.slice(0, -4) },
+        { token: `${token}AAAA` },
+      ];
       for (const body of bodies) {
         const answer = await t.http.from().post('/auth/verify-email', { body });
         expect(answer.status).toBe(400);
@@ -296,7 +357,11 @@ describe('accounts', () => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', {
         body: { email, password: 'a long enough one' },
-        headers: { 'x-forwarded-host': 'evil.test', 'x-forwarded-proto': 'gopher', forwarded: 'host=evil.test' },
+        headers: {
+          'x-forwarded-host': 'evil.test',
+          'x-forwarded-proto': 'gopher',
+          forwarded: 'host=evil.test',
+        },
       });
       const text = t.mailsTo(email)[0]?.text;
       expect(text).toContain(`${t.env.PUBLIC_URL}/verify-email#token=`);

@@ -9,7 +9,12 @@ describe('first contact', () => {
   afterAll(() => t.close());
 
   it('registers a user', async () => {
-    const userData = { email: 'test@example.com', password: 'testpassword123', first_name: 'Test', last_name: 'User' };
+    const userData = {
+      email: 'test@example.com',
+      password: 'testpassword123',
+      first_name: 'Test',
+      last_name: 'User',
+    };
     const response = await t.http.post('/api/v1/auth/register', { body: userData });
     expect(response.status).toBe(200);
     expect(response.body.email).toBe(userData.email);
@@ -32,7 +37,10 @@ describe('first contact', () => {
 
   it('takes the key for a metered call and shows what it cost', async () => {
     const owner = await t.make.user();
-    const created = await t.http.post('/auth/api-keys', { body: { name: 'My API Key' }, bearer: owner.token });
+    const created = await t.http.post('/auth/api-keys', {
+      body: { name: 'My API Key' },
+      bearer: owner.token,
+    });
     const call = { user_id: 'user123', prompt: 'Hello, how are you?', provider: 'echo' };
     const answer = await t.http.post('/generate', { body: call, key: created.body.api_key });
     expect(answer.status).toBe(200);

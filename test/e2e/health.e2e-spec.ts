@@ -14,7 +14,11 @@ describe('health', () => {
   });
 
   it('is healthy, live and ready with a database', async () => {
-    expect((await t.http.get('/health')).body).toEqual({ status: 'healthy', version: '1.0.0', components: { database: { status: 'up' } } });
+    expect((await t.http.get('/health')).body).toEqual({
+      status: 'healthy',
+      version: '1.0.0',
+      components: { database: { status: 'up' } },
+    });
     expect((await t.http.get('/health/live')).body).toEqual({ status: 'alive' });
     expect((await t.http.get('/health/ready')).status).toBe(200);
   });
@@ -25,11 +29,16 @@ describe('health', () => {
     const other = await startTestApp();
     try {
       await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false`);
-      await other.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [database]);
+      await other.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [
+        database,
+      ]);
 
       const health = await t.http.get('/health');
       expect(health.status).toBe(503);
-      expect(health.body).toMatchObject({ status: 'unhealthy', components: { database: { status: 'down' } } });
+      expect(health.body).toMatchObject({
+        status: 'unhealthy',
+        components: { database: { status: 'down' } },
+      });
       expect((await t.http.get('/health/ready')).status).toBe(503);
       expect((await t.http.get('/health/live')).status).toBe(200);
 

@@ -13,7 +13,9 @@ describe('rate limits', () => {
   afterAll(() => t.close());
 
   const countByStatus = (answers: { status: number }[]): Record<number, number> =>
-    Object.fromEntries([...Map.groupBy(answers, ({ status }) => status)].map(([status, list]) => [status, list.length]));
+    Object.fromEntries(
+      [...Map.groupBy(answers, ({ status }) => status)].map(([status, list]) => [status, list.length]),
+    );
 
   it('let exactly the limit of a key through, of ten times as many at once, and free it on time', async () => {
     const { key } = await t.make.apiKey({ rateLimitPerMinute: 20 });
@@ -39,13 +41,20 @@ describe('rate limits', () => {
   it('say which policy refuses, how long to wait, and tell the truth about both', async () => {
     const { key } = await t.make.apiKey({ rateLimitPerMinute: 2 });
     const first = await t.http.post('/generate', { key, body: CALL });
-    expect(first.headers.get('ratelimit-policy')).toBe('"api-key";q=2;w=60, "plan-hour";q=3000;w=3600, "plan-day";q=20000;w=86400');
+    expect(first.headers.get('ratelimit-policy')).toBe(
+      '"api-key";q=2;w=60, "plan-hour";q=3000;w=3600, "plan-day";q=20000;w=86400',
+    );
     // Above 10,000 a place frees up to a thousandth of the window late.
-    expect(first.headers.get('ratelimit')).toMatch(/^"api-key";r=1;t=60, "plan-hour";r=2999;t=3600, "plan-day";r=19999;t=864\d\d$/);
+    expect(first.headers.get('ratelimit')).toMatch(
+      /^"api-key";r=1;t=60, "plan-hour";r=2999;t=3600, "plan-day";r=19999;t=864\d\d$/,
+    );
     await t.http.post('/generate', { key, body: CALL });
     const refused = await t.http.post('/generate', { key, body: CALL });
     expect(refused.status).toBe(429);
-    expect(refused.body).toMatchObject({ code: 'rate_limited', detail: expect.stringContaining('"api-key" of 2 requests in 60 s') as string });
+    expect(refused.body).toMatchObject({
+      code: 'rate_limited',
+      detail: expect.stringContaining('"api-key" of 2 requests in 60 s') as string,
+    });
 
     const waitSeconds = Number(refused.headers.get('retry-after'));
     expect(waitSeconds).toBeGreaterThan(0);
@@ -88,14 +97,18 @@ describe('rate limits', () => {
   it('slow key creation down per user', async () => {
     const user = await t.make.user();
     const answers = await Promise.all(
-      Array.from({ length: 40 }, () => t.http.from().post('/auth/api-keys', { bearer: user.token, body: {} })),
+      Array.from({ length: 40 }, () =>
+        t.http.from().post('/auth/api-keys', { bearer: user.token, body: {} }),
+      ),
     );
     expect(countByStatus(answers)).toEqual({ 400: 30, 429: 10 });
   });
 
   it('stop an address after 60 wrong credentials a minute, and only that address', async () => {
     const client = t.http.from();
-    const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => client.get('/auth/me', { bearer: `wrong-${i}` })));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => client.get('/auth/me', { bearer: `wrong-${i}` })),
+    );
     expect(countByStatus(answers)).toEqual({ 401: 60, 429: 40 });
     const user = await t.make.user();
     expect((await client.get('/auth/me', { bearer: user.token })).status).toBe(429);
@@ -107,11 +120,15 @@ describe('rate limits', () => {
   it('see one address in a whole IPv6 /64, in IPv4 and its mapped form, and two in two', async () => {
     const status = async (address: string): Promise<number> =>
       (await t.http.from(address).post('/auth/login', { body: { email: 'bad', password: 'x' } })).status;
-    const fromPrefix = await Promise.all(Array.from({ length: 40 }, (_, i) => status(`2001:db8:1:2::${(i + 1).toString(16)}`)));
+    const fromPrefix = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => status(`2001:db8:1:2::${(i + 1).toString(16)}`)),
+    );
     expect(fromPrefix.filter((code) => code === 429)).toHaveLength(20);
     expect(await status('2001:db8:1:3::1')).toBe(400);
 
-    const mapped = await Promise.all(Array.from({ length: 40 }, (_, i) => status(i % 2 ? '203.0.113.7' : '::ffff:203.0.113.7')));
+    const mapped = await Promise.all(
+      Array.from({ length: 40 }, (_, i) => status(i % 2 ? '203.0.113.7' : '::ffff:203.0.113.7')),
+    );
     expect(mapped.filter((code) => code === 429)).toHaveLength(20);
     expect(await status('203.0.113.8')).toBe(400);
   });
@@ -120,7 +137,9 @@ describe('rate limits', () => {
     const direct = await startTestApp({ settings: { TRUST_PROXY: 'false' } });
     try {
       const answers = await Promise.all(
-        Array.from({ length: 30 }, () => direct.http.from().post('/auth/login', { body: { email: 'bad', password: 'x' } })),
+        Array.from({ length: 30 }, () =>
+          direct.http.from().post('/auth/login', { body: { email: 'bad', password: 'x' } }),
+        ),
       );
       expect(countByStatus(answers)).toEqual({ 400: 20, 429: 10 });
     } finally {

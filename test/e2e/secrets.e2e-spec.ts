@@ -18,12 +18,24 @@ describe('secrets', () => {
     const token = login.body.access_token as string;
     const created = await t.http.post('/auth/api-keys', { bearer: token, body: { name: 'key' } });
     const key = created.body.api_key as string;
-    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' } });
-    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'gemini' } });
+    await t.http.post('/generate', {
+      key,
+      body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' },
+    });
+    await t.http.post('/generate', {
+      key,
+      body: { user_id: 'u', prompt: 'a private prompt', provider: 'gemini' },
+    });
     await t.http.get(`/auth/me?access_token=${token}`);
-    await t.http.post(`/generate?api_key=${key}`, { raw: `{"broken": "${key}`, headers: { 'content-type': 'application/json' } });
+    await t.http.post(`/generate?api_key=${key}`, {
+      raw: `{"broken": "${key}`,
+      headers: { 'content-type': 'application/json' },
+    });
     await t.db.query('ALTER TABLE usage_logs RENAME TO gone');
-    await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' } });
+    await t.http.post('/generate', {
+      key,
+      body: { user_id: 'u', prompt: 'a private prompt', provider: 'echo' },
+    });
     await t.db.query('ALTER TABLE gone RENAME TO usage_logs');
     secrets.push(password, mailToken, token, key, 'a private prompt', t.env.JWT_SECRET_KEY, t.env.SECRET_KEY);
   });
@@ -55,9 +67,16 @@ describe('secrets', () => {
   it('log one line per request, with the route and never the query', () => {
     const lines = t.logLines.map((line) => JSON.parse(line) as Record<string, unknown>);
     expect(lines).toContainEqual(
-      expect.objectContaining({ msg: 'request', method: 'POST', route: '/api/v1/auth/verify-email', status: 400 }),
+      expect.objectContaining({
+        msg: 'request',
+        method: 'POST',
+        route: '/api/v1/auth/verify-email',
+        status: 400,
+      }),
     );
-    expect(lines).toContainEqual(expect.objectContaining({ msg: 'mail sent', subject: 'Verify your e-mail address' }));
+    expect(lines).toContainEqual(
+      expect.objectContaining({ msg: 'mail sent', subject: 'Verify your e-mail address' }),
+    );
   });
 });
 
@@ -77,7 +96,13 @@ describe('the mailbox', () => {
 
   it('does not exist in production, nor with a mail server', async () => {
     const production = await startTestApp({
-      settings: { NODE_ENV: 'production', SMTP_URL: 'smtp://127.0.0.1:9', MAIL_FROM: 'a@example.com', PUBLIC_URL: 'https://api.example.com', DATABASE_URL: 'postgres://unused' },
+      settings: {
+        NODE_ENV: 'production',
+        SMTP_URL: 'smtp://127.0.0.1:9',
+        MAIL_FROM: 'a@example.com',
+        PUBLIC_URL: 'https://api.example.com',
+        DATABASE_URL: 'postgres://unused',
+      },
     });
     expect((await production.http.get('/dev/mailbox')).status).toBe(404);
     expect((await production.http.get('/docs')).status).toBe(404);

@@ -10,7 +10,11 @@ describe('metered calls', () => {
   let t: TestApp;
   beforeAll(async () => {
     t = await startTestApp({
-      settings: { OPENAI_API_KEY: 'sk-nobody', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', PROVIDER_TIMEOUT_SECONDS: '5' },
+      settings: {
+        OPENAI_API_KEY: 'sk-nobody',
+        OPENAI_BASE_URL: 'http://127.0.0.1:9/v1',
+        PROVIDER_TIMEOUT_SECONDS: '5',
+      },
     });
   });
   afterEach(() => {
@@ -19,7 +23,10 @@ describe('metered calls', () => {
   afterAll(() => t.close());
 
   const generate = (key: string, fields: object = {}): ReturnType<TestApp['http']['post']> =>
-    t.http.post('/generate', { key, body: { user_id: 'end-user-7', prompt: 'Hello, how are you?', provider: 'echo', ...fields } });
+    t.http.post('/generate', {
+      key,
+      body: { user_id: 'end-user-7', prompt: 'Hello, how are you?', provider: 'echo', ...fields },
+    });
   const linesOf = (userId: string): Promise<UsageLog[]> => t.db.findBy(UsageLog, { userId });
   const stats = async (token: string): Promise<Record<string, number>> =>
     (await t.http.get('/auth/usage/stats', { bearer: token })).body as Record<string, number>;
@@ -71,7 +78,7 @@ describe('metered calls', () => {
 
   it('does not answer while the commit is held up', async () => {
     const { key, userId } = await t.make.apiKey();
-    const blocker = t.db.connection.createQueryRunner();
+    const blocker = t.db.dataSource.createQueryRunner();
     await blocker.startTransaction();
     await blocker.query('LOCK TABLE usage_logs IN ACCESS EXCLUSIVE MODE');
     let answered = false;
@@ -158,7 +165,9 @@ describe('metered calls', () => {
     it('does not let a line that the database refuses take its neighbours down', async () => {
       const ledger = t.app.get(Ledger, { strict: false });
       const userId = uuidv7();
-      const lines = Array.from({ length: 100 }, (_, i) => line({ userId, ...(i % 33 === 7 && { costUsd: '99999999999999' }) }));
+      const lines = Array.from({ length: 100 }, (_, i) =>
+        line({ userId, ...(i % 33 === 7 && { costUsd: '99999999999999' }) }),
+      );
       const results = await Promise.allSettled(lines.map((one) => ledger.append(one)));
       expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(3);
       expect(await t.db.countBy(UsageLog, { userId })).toBe(97);
@@ -177,15 +186,22 @@ describe('metered calls', () => {
       const ledger = t.app.get(Ledger, { strict: false });
       await ledger.append(line({ userId: user.id, costUsd: '10000.000000001' }));
       await ledger.append(line({ userId: user.id, costUsd: '99999999999.999999999' }));
-      const [row] = await t.db.query<{ sum: string }[]>('SELECT sum(cost_usd) FROM usage_logs WHERE user_id = $1', [user.id]);
+      const [row] = await t.db.query<{ sum: string }[]>(
+        'SELECT sum(cost_usd) FROM usage_logs WHERE user_id = $1',
+        [user.id],
+      );
       expect(row?.sum).toBe('100000010000.000000000');
     });
 
     it('answers 503 with Retry-After when its queue is full, and loses none of what it took', async () => {
       const ledger = t.app.get(Ledger, { strict: false });
       const userId = uuidv7();
-      const results = await Promise.allSettled(Array.from({ length: 10_050 }, () => ledger.append(line({ userId }))));
-      const refused = results.filter((result) => result.status === 'rejected').map(({ reason }) => reason as { code: string; retryAfterSeconds: number });
+      const results = await Promise.allSettled(
+        Array.from({ length: 10_050 }, () => ledger.append(line({ userId }))),
+      );
+      const refused = results
+        .filter((result) => result.status === 'rejected')
+        .map(({ reason }) => reason as { code: string; retryAfterSeconds: number });
       expect(refused).toHaveLength(50);
       expect(refused[0]).toMatchObject({ status: 503, code: 'metering_busy', retryAfterSeconds: 1 });
       expect(await t.db.countBy(UsageLog, { userId })).toBe(10_000);
@@ -210,12 +226,19 @@ describe('metered calls', () => {
       const keys = [await t.make.apiKey({ userId: user.id }), await t.make.apiKey({ userId: user.id })];
       await generate((await t.make.apiKey()).key);
       for (const { key } of keys) await generate(key);
-      expect(await stats(user.token)).toMatchObject({ total_requests: 2, total_tokens: 24, total_cost_usd: 0.0024, requests_today: 2 });
+      expect(await stats(user.token)).toMatchObject({
+        total_requests: 2,
+        total_tokens: 24,
+        total_cost_usd: 0.0024,
+        requests_today: 2,
+      });
 
       t.clock.advance(DAY_MS);
       const { token } = await t.make.user();
       expect(await stats(token)).toMatchObject({ total_requests: 0 });
-      const later = await t.http.from().post('/auth/login', { body: { email: user.email, password: 'correct horse battery' } });
+      const later = await t.http
+        .from()
+        .post('/auth/login', { body: { email: user.email, password: 'correct horse battery' } });
       expect(await stats(later.body.access_token as string)).toEqual({
         total_requests: 2,
         total_tokens: 24,

@@ -10,7 +10,9 @@ export function withDatabase(url: string, database: string): string {
 }
 
 /** A fresh copy of the migrated database, for one test file. @returns its URL and how to remove it. */
-export async function copyDatabase(template = TEMPLATE_DATABASE): Promise<{ url: string; drop(): Promise<void> }> {
+export async function copyDatabase(
+  template = TEMPLATE_DATABASE,
+): Promise<{ url: string; drop(): Promise<void> }> {
   const serverUrl = process.env['TEST_POSTGRES_URL'] ?? '';
   const name = `test_${randomBytes(8).toString('hex')}`;
   const run = async (sql: string): Promise<void> => {

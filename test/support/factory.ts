@@ -11,7 +11,8 @@ import { User } from '../../src/users/user.entity';
 
 /** The password of every made user, and its hash: hashing for each of them would bound the suite. */
 export const PASSWORD = 'correct horse battery';
-const PASSWORD_HASH = '$argon2id$v=19$m=19456,p=1,t=2$uG98PRtrawtGgdkWol6vGg$5b7vSm1SrpO4x/AC/7WonG/kJaWOk7fnYUayTFgwiVc';
+const PASSWORD_HASH =
+  '$argon2id$v=19$m=19456,p=1,t=2$uG98PRtrawtGgdkWol6vGg$5b7vSm1SrpO4x/AC/7WonG/kJaWOk7fnYUayTFgwiVc';
 
 /** Saves valid rows; a test names only the fields it is about. */
 export class Factory {

@@ -15,14 +15,19 @@ declare global {
 /** Boots one PostgreSQL for the run and migrates the template that every test file copies. */
 export default async function globalSetup(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-test-'));
-  const server = await startEmbeddedPostgres(directory, { durable: false, settings: { max_connections: '200' } });
+  const server = await startEmbeddedPostgres(directory, {
+    durable: false,
+    settings: { max_connections: '200' },
+  });
   globalThis.testPostgres = { server, directory };
   process.env['TEST_POSTGRES_URL'] = server.url;
 
   const admin = await new DataSource({ type: 'postgres', url: server.url }).initialize();
   await admin.query(`CREATE DATABASE ${TEMPLATE_DATABASE}`);
   await admin.destroy();
-  const template = await new DataSource(dataSourceOptions(withDatabase(server.url, TEMPLATE_DATABASE), 2)).initialize();
+  const template = await new DataSource(
+    dataSourceOptions(withDatabase(server.url, TEMPLATE_DATABASE), 2),
+  ).initialize();
   await migrate(template);
   await template.destroy();
 }

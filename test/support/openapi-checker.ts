@@ -24,28 +24,34 @@ export function useOpenApi(document: OpenAPIObject): void {
     ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"api#/components')) as object);
 
   operations = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods as Record<string, { responses: Record<string, { content?: Record<string, { schema: object }> }> }>).map(
-      ([method, { responses }]) => ({
-        path,
-        method: method.toUpperCase(),
-        pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`),
-        responses: new Map(
-          Object.entries(responses).map(([status, { content = {} }]) => [
-            status,
-            new Map(Object.entries(content).map(([type, { schema }]) => [type, compile(schema)])),
-          ]),
-        ),
-      }),
-    ),
+    Object.entries(
+      methods as Record<
+        string,
+        { responses: Record<string, { content?: Record<string, { schema: object }> }> }
+      >,
+    ).map(([method, { responses }]) => ({
+      path,
+      method: method.toUpperCase(),
+      pattern: new RegExp(`^${path.replace(/\{[^}]+\}/g, '[^/]+')}$`),
+      responses: new Map(
+        Object.entries(responses).map(([status, { content = {} }]) => [
+          status,
+          new Map(Object.entries(content).map(([type, { schema }]) => [type, compile(schema)])),
+        ]),
+      ),
+    })),
   );
 }
 
 /** @throws Error when an answer is not one the document allows, or shows what no answer may show. */
 export function checkAnswer(method: string, path: string, { status, headers, text, body }: Answer): void {
-  if (SECRET_FIELDS.test(text)) throw new Error(`${method} ${path} answered with a field that must never leave: ${text}`);
+  if (SECRET_FIELDS.test(text))
+    throw new Error(`${method} ${path} answered with a field that must never leave: ${text}`);
   if (!operations || UNDOCUMENTED.test(path)) return;
   const type = (headers.get('content-type') ?? '').split(';')[0] ?? '';
-  const operation = operations.find((candidate) => candidate.method === method && candidate.pattern.test(path));
+  const operation = operations.find(
+    (candidate) => candidate.method === method && candidate.pattern.test(path),
+  );
   if (!operation) {
     if (![400, 404, 414].includes(status) && method !== 'OPTIONS' && method !== 'HEAD') {
       throw new Error(`${method} ${path} is not documented, but answered ${status}.`);
@@ -53,11 +59,18 @@ export function checkAnswer(method: string, path: string, { status, headers, tex
     return;
   }
   const response = operation.responses.get(String(status));
-  if (!response) throw new Error(`${method} ${operation.path} answered ${status}, which is not documented: ${text.slice(0, 500)}`);
+  if (!response)
+    throw new Error(
+      `${method} ${operation.path} answered ${status}, which is not documented: ${text.slice(0, 500)}`,
+    );
   const validate = response.get(type);
-  if (!validate) throw new Error(`${method} ${operation.path} answered ${status} as "${type}", which is not documented.`);
+  if (!validate)
+    throw new Error(`${method} ${operation.path} answered ${status} as "${type}", which is not documented.`);
   if (!validate(body)) {
-    throw new Error(`${method} ${operation.path} answered ${status} with a body that is not as documented: ${JSON.stringify(validate.errors)} in ${text.slice(0, 500)}`);
+    throw new Error(
+      `${method} ${operation.path} answered ${status} with a body that is not as documented: ${JSON.stringify(validate.errors)} in ${text.slice(0, 500)}`,
+    );
   }
-  if (type === 'application/problem+json' && (body as { status: number }).status !== status) throw new Error('The problem names another status.');
+  if (type === 'application/problem+json' && (body as { status: number }).status !== status)
+    throw new Error('The problem names another status.');
 }

@@ -48,7 +48,10 @@ export interface TestAppOptions {
 /** Starts the service as `main.ts` does, with a clock that can be set. */
 export async function startTestApp({ settings = {}, databaseUrl }: TestAppOptions = {}): Promise<TestApp> {
   const database = databaseUrl ? { url: databaseUrl, drop: () => Promise.resolve() } : await copyDatabase();
-  const env = parseEnv({ NODE_ENV: 'test', TRUST_PROXY: 'loopback', PORT: '0', LOG_LEVEL: 'info', ...TEST_SECRETS, ...settings }, () => TEST_SECRETS);
+  const env = parseEnv(
+    { NODE_ENV: 'test', TRUST_PROXY: 'loopback', PORT: '0', LOG_LEVEL: 'info', ...TEST_SECRETS, ...settings },
+    () => TEST_SECRETS,
+  );
   const clock = new TestClock();
   const logLines: string[] = [];
   const sink = new Writable({
@@ -63,7 +66,11 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     .overrideProvider(Clock)
     .useValue(clock)
     .compile();
-  const app = await setUpApp(module.createNestApplication<NestFastifyApplication>(createAdapter(env), { bodyParser: false }), env, log);
+  const app = await setUpApp(
+    module.createNestApplication<NestFastifyApplication>(createAdapter(env), { bodyParser: false }),
+    env,
+    log,
+  );
   await app.listen(0, '127.0.0.1');
   useOpenApi(buildOpenApi(app));
 
@@ -79,7 +86,11 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     clock,
     make: new Factory(app, db, clock),
     logLines,
-    mailsTo: (address) => app.get(DevelopmentMailbox).mails().filter(({ to }) => to === address),
+    mailsTo: (address) =>
+      app
+        .get(DevelopmentMailbox)
+        .mails()
+        .filter(({ to }) => to === address),
     close: async () => {
       await app.close();
       await database.drop();

@@ -21,7 +21,12 @@ export class Passwords {
   private readonly decoy: Promise<string>;
 
   constructor(@Inject(ENV) env: Env) {
-    this.options = { type: argon2.argon2id, memoryCost: env.ARGON2_MEMORY_KIB, timeCost: env.ARGON2_TIME_COST, parallelism: 1 };
+    this.options = {
+      type: argon2.argon2id,
+      memoryCost: env.ARGON2_MEMORY_KIB,
+      timeCost: env.ARGON2_TIME_COST,
+      parallelism: 1,
+    };
     this.decoy = this.hash(randomBytes(16).toString('hex'));
   }
 
@@ -50,7 +55,8 @@ export class Passwords {
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {
-    if (this.limit.pendingCount >= WAITING_MAX_PER_CORE * this.cores) throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
+    if (this.limit.pendingCount >= WAITING_MAX_PER_CORE * this.cores)
+      throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
     return this.limit(work);
   }
 }

@@ -25,14 +25,21 @@ export class HealthController {
   }
 
   @Get('live')
-  @ApiOperation({ summary: 'Liveness', description: 'Whether the process answers; restart it when it does not.' })
+  @ApiOperation({
+    summary: 'Liveness',
+    description: 'Whether the process answers; restart it when it does not.',
+  })
   @ApiOkResponse({ type: LivenessDto, description: 'The process answers.' })
   live(): LivenessDto {
     return { status: 'alive' };
   }
 
   @Get('ready')
-  @ApiOperation({ summary: 'Readiness', description: '503 while the service drains, or when the database does not answer: send requests elsewhere.' })
+  @ApiOperation({
+    summary: 'Readiness',
+    description:
+      '503 while the service drains, or when the database does not answer: send requests elsewhere.',
+  })
   @ApiOkResponse({ type: HealthDto, description: 'Send requests here.' })
   @ApiServiceUnavailableResponse({ type: HealthDto, description: 'Send requests elsewhere.' })
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthDto> {

@@ -16,7 +16,11 @@ export class HealthComponentsDto {
 }
 
 export class HealthDto {
-  @ApiProperty({ enum: ['healthy', 'unhealthy', 'draining'], example: 'healthy', description: 'The service as a whole.' })
+  @ApiProperty({
+    enum: ['healthy', 'unhealthy', 'draining'],
+    example: 'healthy',
+    description: 'The service as a whole.',
+  })
   status!: 'healthy' | 'unhealthy' | 'draining';
 
   @ApiProperty({ example: '1.0.0', description: 'Version of the service.' })

@@ -4,5 +4,9 @@ import { HealthController } from './health.controller';
 import { HealthService } from './health.service';
 import { Readiness } from './readiness';
 
-@Module({ controllers: [RootController, HealthController], providers: [HealthService, Readiness], exports: [Readiness] })
+@Module({
+  controllers: [RootController, HealthController],
+  providers: [HealthService, Readiness],
+  exports: [Readiness],
+})
 export class HealthModule {}

@@ -16,12 +16,19 @@ export class Mailer implements OnApplicationShutdown {
 
   /** Hands a mail over and returns at once; a failure is logged. The log names neither the address nor the link. */
   send(mail: Mail): void {
-    const line = { to: createHash('sha256').update(mail.to).digest('hex').slice(0, 12), subject: mail.subject };
+    const line = {
+      to: createHash('sha256').update(mail.to).digest('hex').slice(0, 12),
+      subject: mail.subject,
+    };
     const delivery = this.transport
       .deliver(mail)
       .then(
-        () => { this.log.info(line, 'mail sent'); },
-        (error: unknown) => { this.log.error({ ...line, err: error }, 'mail not sent'); },
+        () => {
+          this.log.info(line, 'mail sent');
+        },
+        (error: unknown) => {
+          this.log.error({ ...line, err: error }, 'mail not sent');
+        },
       )
       .finally(() => this.underway.delete(delivery));
     this.underway.add(delivery);

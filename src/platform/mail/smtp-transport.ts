@@ -13,7 +13,12 @@ export class SmtpTransport extends MailTransport {
   constructor(@Inject(ENV) env: Env) {
     super();
     this.smtp = createTransport(
-      { url: env.SMTP_URL, connectionTimeout: TIMEOUT_MS, greetingTimeout: TIMEOUT_MS, socketTimeout: TIMEOUT_MS },
+      {
+        url: env.SMTP_URL,
+        connectionTimeout: TIMEOUT_MS,
+        greetingTimeout: TIMEOUT_MS,
+        socketTimeout: TIMEOUT_MS,
+      },
       { from: env.MAIL_FROM ?? 'Cortex Auth <no-reply@localhost>' },
     );
   }

@@ -2,7 +2,15 @@ import type { LoggerService } from '@nestjs/common';
 import { type DestinationStream, type Logger, pino } from 'pino';
 
 /** Names of fields that never reach the log, at the root or one level down. */
-const SECRET_FIELDS = ['authorization', 'password', 'token', 'access_token', 'refresh_token', 'api_key', 'secret'];
+const SECRET_FIELDS = [
+  'authorization',
+  'password',
+  'token',
+  'access_token',
+  'refresh_token',
+  'api_key',
+  'secret',
+];
 
 /**
  * The process's logger: JSON lines on standard output, secret fields removed at the root. JSON escapes control
