@@ -25,7 +25,7 @@ import {
   root,
   run,
 } from './support/npm-service';
-import { buildService, freePort } from './support/service-process';
+import { buildService, freePort, until } from './support/service-process';
 
 const isRoot = process.getuid?.() === 0;
 const isLinux = process.platform === 'linux';
@@ -141,20 +141,31 @@ describe('NODE_ENV=production npm start', () => {
     const postgres = await startEmbeddedPostgres(join(base, 'external'), { durable: false });
     const settings = await productionSettings(postgres.url);
     const client = new Client(postgres.url);
-
-    const [one, other] = await Promise.all([1, 2].map(() => NpmService.start({ ...settings, PORT: '0' })));
-
     await client.connect();
+    // No table can be made meanwhile, so that both come to the migrations before either runs them.
+    await client.query('BEGIN');
+    await client.query('LOCK TABLE pg_class IN SHARE MODE');
+    const letGo = async (): Promise<void> => {
+      await until(async () => (await waitingClients(client)) === 2, LIMIT_MS);
+      await client.query('COMMIT');
+    };
+
+    const [one, other] = await Promise.all([
+      NpmService.start({ ...settings, PORT: '0' }),
+      NpmService.start({ ...settings, PORT: '0' }),
+      letGo(),
+    ]);
+
     const { rows } = await client.query<{ name: string }>('SELECT name FROM migrations ORDER BY id');
     expect(rows.map(({ name }) => name)).toEqual(migrations.map(({ name }) => name));
     for (const process of [one, other]) {
-      expect((await fetch(`${process?.url}/health/ready`)).status).toBe(200);
-      expect((await fetch(`${process?.url}/docs`)).status).toBe(404);
-      expect((await fetch(`${process?.url}/dev/mailbox`)).status).toBe(404);
+      expect((await fetch(`${process.url}/health/ready`)).status).toBe(200);
+      expect((await fetch(`${process.url}/docs`)).status).toBe(404);
+      expect((await fetch(`${process.url}/dev/mailbox`)).status).toBe(404);
     }
-    expect(await one?.interrupt()).toMatchObject({ code: 0 });
-    expect((await fetch(`${other?.url}/health/ready`)).status).toBe(200);
-    expect(await other?.interrupt()).toMatchObject({ code: 0 });
+    expect(await one.interrupt()).toMatchObject({ code: 0 });
+    expect((await fetch(`${other.url}/health/ready`)).status).toBe(200);
+    expect(await other.interrupt()).toMatchObject({ code: 0 });
     expect(existsSync(settings.DATA_DIR)).toBe(false);
     await client.end();
     await postgres.stop();
@@ -335,6 +346,15 @@ function copyProject(clone: string, whole: boolean): string {
 function canNobodyRun(file: string, ...args: string[]): boolean {
   const env = environment({ npm_config_cache: '/nonexistent' });
   return isRoot && spawnSync(file, args, { ...nobody, cwd: '/', env, stdio: 'ignore' }).status === 0;
+}
+
+/** How many connections wait for a lock. */
+async function waitingClients(client: Client): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    `SELECT count(DISTINCT pid)::int AS count FROM pg_locks JOIN pg_stat_activity USING (pid)
+     WHERE NOT granted AND backend_type = 'client backend'`,
+  );
+  return rows[0]?.count ?? 0;
 }
 
 /** What production asks for; each call makes new secrets. */
