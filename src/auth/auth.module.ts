@@ -7,6 +7,10 @@ import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthService } from './auth.service';
 import { MailLinksController } from './mail-links.controller';
+import { PasswordController } from './password.controller';
+import { PasswordService } from './password.service';
+import { RefreshTokens } from './refresh-tokens';
+import { SessionsController } from './sessions.controller';
 import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
@@ -20,8 +24,17 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     UsersModule,
     ApiKeysModule,
   ],
-  controllers: [AuthController, MailLinksController],
-  providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyStrategy],
+  controllers: [AuthController, SessionsController, PasswordController, MailLinksController],
+  providers: [
+    AuthService,
+    PasswordService,
+    RefreshTokens,
+    AccessTokens,
+    SessionsService,
+    OneTimeTokens,
+    AccessTokenStrategy,
+    ApiKeyStrategy,
+  ],
   exports: [AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

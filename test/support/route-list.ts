@@ -45,7 +45,12 @@ export interface Route {
 
 interface Operation {
   readonly security?: readonly Record<string, unknown>[];
-  readonly parameters?: readonly { in: 'query' | 'path'; name: string; required?: boolean; schema: FieldSchema }[];
+  readonly parameters?: readonly {
+    in: 'query' | 'path';
+    name: string;
+    required?: boolean;
+    schema: FieldSchema;
+  }[];
   readonly requestBody?: { content: Record<string, { schema: object }> };
   readonly responses: Record<string, { content?: Record<string, { examples?: object }> }>;
 }
@@ -63,18 +68,29 @@ export function routesOf({ app }: Pick<TestApp, 'app'>): Route[] {
   );
 }
 
-function routeOf(document: OpenAPIObject, ajv: Ajv, path: string, method: string, operation: Operation): Route {
+function routeOf(
+  document: OpenAPIObject,
+  ajv: Ajv,
+  path: string,
+  method: string,
+  operation: Operation,
+): Route {
   const bodySchema = operation.requestBody?.content['application/json']?.schema;
   const body = bodySchema && follow(document, bodySchema);
   const validate: ValidateFunction | undefined =
     bodySchema &&
-    ajv.compile(JSON.parse(JSON.stringify(bodySchema).replaceAll('"#/components', '"api#/components')) as object);
+    ajv.compile(
+      JSON.parse(JSON.stringify(bodySchema).replaceAll('"#/components', '"api#/components')) as object,
+    );
   const parameters = (operation.parameters ?? []).map(
     ({ in: where, name, required = false, schema }): RouteField => ({ in: where, name, required, schema }),
   );
-  const bodyFields = Object.entries(body?.properties ?? {}).map(
-    ([name, schema]): RouteField => ({ in: 'body', name, required: !!body?.required?.includes(name), schema }),
-  );
+  const bodyFields = Object.entries(body?.properties ?? {}).map(([name, schema]): RouteField => ({
+    in: 'body',
+    name,
+    required: !!body?.required?.includes(name),
+    schema,
+  }));
   return {
     name: `${method} ${path}`,
     method,
@@ -110,7 +126,10 @@ function exampleOf({ example, enum: choices, type, format, items, properties }: 
   if (choices) return choices[0];
   if (format === 'uuid') return uuidv7();
   if (type === 'array') return items ? [exampleOf(items)] : [];
-  if (type === 'object') return Object.fromEntries(Object.entries(properties ?? {}).map(([name, schema]) => [name, exampleOf(schema)]));
+  if (type === 'object')
+    return Object.fromEntries(
+      Object.entries(properties ?? {}).map(([name, schema]) => [name, exampleOf(schema)]),
+    );
   return type === 'integer' || type === 'number' ? 1 : type === 'boolean' ? true : 'text';
 }
 
@@ -185,7 +204,11 @@ export async function storedState({ db }: Pick<TestApp, 'db'>): Promise<Record<s
   );
   const state: Record<string, string> = {};
   for (const { name } of tables) {
-    const sql = ['SELECT count(*) || coalesce(md5(string_agg(t::text, chr(10) ORDER BY t::text)), $1) AS digest FROM', name, 't'];
+    const sql = [
+      'SELECT count(*) || coalesce(md5(string_agg(t::text, chr(10) ORDER BY t::text)), $1) AS digest FROM',
+      name,
+      't',
+    ];
     const [row] = await db.query<{ digest: string }[]>(sql.join(' '), [' empty']);
     state[name] = row?.digest ?? '';
   }

@@ -8,7 +8,21 @@ export const deepObject = (depth: number): string => '{"a":'.repeat(depth) + '1'
 
 const types = [0, 1, '', 'text', true, false, [], ['text'], [[]], {}, { a: 1 }, null].map(text);
 
-const numbers = ['-1', '1.5', '2147483648', '9007199254740993', '1e21', '1e999', '-1e999', '-0', '1e-7', '"1"', '" 1"', '"1e3"', '"0x10"'];
+const numbers = [
+  '-1',
+  '1.5',
+  '2147483648',
+  '9007199254740993',
+  '1e21',
+  '1e999',
+  '-1e999',
+  '-0',
+  '1e-7',
+  '"1"',
+  '" 1"',
+  '"1e3"',
+  '"0x10"',
+];
 
 const strings = [
   ' ',
