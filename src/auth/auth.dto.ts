@@ -109,11 +109,10 @@ export class LoginResultDto extends RefreshResultDto {
   user!: UserDto;
 
   static fromLogin(this: void, login: Login): LoginResultDto {
-    return {
-      ...RefreshResultDto.from(login),
+    return Object.assign(RefreshResultDto.from(login), {
       device_token: login.deviceToken,
       user: UserDto.from(login.user),
-    };
+    });
   }
 }
 

@@ -9,9 +9,7 @@ function setUp(rows: Record<string, string>) {
   const cache = new OneSecondCache<string>(
     async (keys) => {
       statements.push([...keys]);
-      const found = new Map(
-        keys.flatMap((key) => (table.has(key) ? [[key, table.get(key) ?? '']] : [])) as [string, string][],
-      );
+      const found = new Map([...table].filter(([key]) => keys.includes(key)));
       await held;
       return found;
     },
