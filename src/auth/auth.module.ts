@@ -6,6 +6,7 @@ import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthService } from './auth.service';
+import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
 import { PasswordService } from './password.service';
@@ -24,7 +25,7 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     UsersModule,
     ApiKeysModule,
   ],
-  controllers: [AuthController, SessionsController, PasswordController, MailLinksController],
+  controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
   providers: [
     AuthService,
     PasswordService,
