@@ -4,7 +4,6 @@ import {
   createPrivateKey,
   createPublicKey,
   type JsonWebKey,
-  type KeyObject,
 } from 'node:crypto';
 import type { Env } from '../config/env';
 
