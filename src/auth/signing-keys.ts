@@ -1,10 +1,4 @@
-import {
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  type JsonWebKey,
-} from 'node:crypto';
+import { createHash, createHmac, createPrivateKey, createPublicKey, type JsonWebKey } from 'node:crypto';
 import type { Env } from '../config/env';
 
 /** A key of access tokens, with the one algorithm it is for: a token cannot choose another. */
