@@ -14,8 +14,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /**
  * The generated files, by path: the text as it stands with its tables made anew.
- * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of src/common/api-error, `policies` of
- * src/limits/policies and `plans` of src/users/plans.
+ * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
+ * src/common/api-error, `policies` of src/limits/policies and `plans` of src/users/plans.
  * @param read gives the text of a file of the project.
  */
 export function generatedFiles(facts, read) {

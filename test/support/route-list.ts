@@ -143,37 +143,35 @@ export function exampleBody({ fields }: Route, t: Pick<TestApp, 'make'>): Record
 }
 
 /** The path with its parameters put in as they are; without one, a random UUID stands in. */
-export function pathOf({ path }: Route, parameters: Readonly<Record<string, string>> = {}): string {
+export function pathOf(
+  { path }: Pick<Route, 'path'>,
+  parameters: Readonly<Record<string, string>> = {},
+): string {
   return path.replace(/\{([^}]+)\}/g, (_match, name: string) => parameters[name] ?? uuidv7());
 }
 
-/** Hands out credentials so that no limit is ever met: a user serves twenty requests, the one key any number. */
+/** Hands out credentials so that no limit is ever met: a shared user serves twenty requests, the one key any number. */
 export class Callers {
   private static readonly REQUESTS_PER_USER = 20;
   private readonly users = new Map<string, Promise<{ token: string }>>();
   private readonly served = { user: 0, admin: 0 };
   private key: Promise<{ key: string }> | undefined;
 
-  constructor(private readonly t: TestApp) {}
+  constructor(private readonly t: Pick<TestApp, 'make'>) {}
 
-  /** What to send so that a route's guard lets the request in; nothing for a public route. */
-  async credential({ access }: Pick<Route, 'access'>): Promise<Pick<Sent, 'bearer' | 'key'>> {
-    switch (access) {
-      case 'public':
-        return {};
-      case 'api_key':
-        return { key: (await (this.key ??= this.makeKey())).key };
-      case 'user':
-      case 'admin':
-        return { bearer: (await this.nextUser(access)).token };
-    }
-  }
-
-  private nextUser(role: 'user' | 'admin'): Promise<{ token: string }> {
-    const name = `${role} ${Math.floor(this.served[role]++ / Callers.REQUESTS_PER_USER)}`;
-    const user = this.users.get(name) ?? this.t.make.user({ role, tierOverride: 'internal' });
+  /**
+   * What to send so that a route's guard lets the request in; nothing for a public route.
+   * @param isOwn for a user whom no other request speaks for.
+   */
+  async credential({ access }: Pick<Route, 'access'>, isOwn = false): Promise<Pick<Sent, 'bearer' | 'key'>> {
+    if (access === 'public') return {};
+    if (access === 'api_key') return { key: (await (this.key ??= this.makeKey())).key };
+    const name = isOwn
+      ? uuidv7()
+      : `${access} ${Math.floor(this.served[access]++ / Callers.REQUESTS_PER_USER)}`;
+    const user = this.users.get(name) ?? this.t.make.user({ role: access, tierOverride: 'internal' });
     this.users.set(name, user);
-    return user;
+    return { bearer: (await user).token };
   }
 
   private async makeKey(): Promise<{ key: string }> {
