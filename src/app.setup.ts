@@ -25,6 +25,7 @@ const OUTSIDE_PREFIX = [
   'health',
   'health/live',
   'health/ready',
+  '.well-known/jwks.json',
   'verify-email',
   'dev/mailbox',
   'dev/mailbox.json',

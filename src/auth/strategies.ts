@@ -5,7 +5,7 @@ import { HeaderAPIKeyStrategy } from 'passport-headerapikey';
 import { Strategy as JwtStrategy } from 'passport-jwt';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import type { ApiKeyPrincipal, Principal, UserPrincipal } from '../common/principal';
-import { ACCESS_TOKEN_ALGORITHM, AccessTokens } from './access-tokens';
+import { AccessTokens } from './access-tokens';
 import { SessionsService } from './sessions.service';
 
 type WithHeaders = Pick<FastifyRequest, 'headers'>;
@@ -47,7 +47,7 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
         if (key) done(null, key);
         else done(new Error('The token names no key of ours.'));
       },
-      algorithms: [ACCESS_TOKEN_ALGORITHM],
+      algorithms: tokens.algorithms,
       issuer: tokens.issuer,
       audience: tokens.audience,
       // Expiry is decided in AccessTokens, by the injected clock.

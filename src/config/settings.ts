@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 
@@ -61,6 +62,16 @@ const mailAddress = z
   .string()
   .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
 
+const PEM_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/g;
+
+function isP256PrivateKey(pem: string): boolean {
+  try {
+    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1';
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Every setting: its rule, its default and what it does.
  * `.env.example` holds exactly these names and `docs/configuration.md` these descriptions; a test compares them.
@@ -120,6 +131,17 @@ export const settings = z.object({
     .string()
     .optional()
     .describe('Signs access tokens (HS256); 32 bytes or more. Development: made once, kept in `DATA_DIR`.'),
+  JWT_SIGNING_KEYS: z
+    .string()
+    .transform((text) => text.match(PEM_BLOCK) ?? [''])
+    .refine(
+      (keys) => keys.every(isP256PrivateKey),
+      'must hold private keys of P-256 in PEM, one after the other',
+    )
+    .default([])
+    .describe(
+      'Signs access tokens with ES256 instead: private keys in PEM; the first signs, all are accepted, `/.well-known/jwks.json` shows their public halves. Easiest as `JWT_SIGNING_KEYS_FILE`.',
+    ),
   SECRET_KEY: z
     .string()
     .optional()

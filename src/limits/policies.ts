@@ -1,9 +1,18 @@
 import { normalizeIp } from '@nestjs/throttler';
 import type { Principal } from '../common/principal';
+import { canonicalEmail } from '../users/canonical-email';
 import { plans } from '../users/plans';
 
-/** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, or one API key. */
-type Scope = 'address' | 'user' | 'api_key';
+/** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, one API key, or whoever names one e-mail address. */
+type Scope = 'address' | 'user' | 'api_key' | 'email';
+
+/** What a request is known by. */
+export interface Claimant {
+  readonly principal: Principal | undefined;
+  readonly ip: string;
+  /** The `email` of the body, as it was sent. */
+  readonly email: unknown;
+}
 
 export interface Policy {
   readonly scope: Scope;
@@ -35,6 +44,8 @@ export const policies = {
   'register-minute': { scope: 'address', windowSeconds: 60, limit: 10 },
   'register-hour': { scope: 'address', windowSeconds: 3_600, limit: 100 },
   login: { scope: 'address', windowSeconds: 60, limit: 20 },
+  'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
+  'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
 } as const satisfies Record<string, Policy>;
 
@@ -56,10 +67,10 @@ export function generalPolicies(principal: Principal | undefined): readonly Poli
 }
 
 /** What a caller claims of a policy, or null when it does not limit him. */
-export function claimOf(name: PolicyName, principal: Principal | undefined, ip: string): Claim | null {
+export function claimOf(name: PolicyName, claimant: Claimant): Claim | null {
   const policy: Policy = policies[name];
-  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(principal);
-  const key = keyOf(policy.scope, principal, ip);
+  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(claimant.principal);
+  const key = keyOf(policy.scope, claimant);
   return limit === null || key === undefined
     ? null
     : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
@@ -71,7 +82,7 @@ export function addressClaim(name: 'wrong-credentials', ip: string): Claim {
   return { policy: name, key: normalizeIp(ip), limit, windowMs: windowSeconds * 1_000 };
 }
 
-function keyOf(scope: Scope, principal: Principal | undefined, ip: string): string | undefined {
+function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undefined {
   switch (scope) {
     case 'address':
       return normalizeIp(ip);
@@ -79,5 +90,7 @@ function keyOf(scope: Scope, principal: Principal | undefined, ip: string): stri
       return principal?.userId;
     case 'api_key':
       return principal?.kind === 'api_key' ? principal.apiKeyId : undefined;
+    case 'email':
+      return typeof email === 'string' ? canonicalEmail(email) : undefined;
   }
 }

@@ -71,6 +71,22 @@ export class UsersService {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
   }
 
+  /** The account with its password hash. @throws ApiError `invalid_token` when it is gone. */
+  async getForLogin(id: string, tx: EntityManager = this.db): Promise<User> {
+    const user = await tx
+      .createQueryBuilder(User, 'user')
+      .addSelect('user.passwordHash')
+      .where({ id })
+      .getOne();
+    if (!user) throw CommonErrors.invalidCredentials();
+    return user;
+  }
+
+  /** Replaces the password hash. */
+  async setPassword(id: string, passwordHash: string, tx: EntityManager = this.db): Promise<void> {
+    await tx.update(User, { id }, { passwordHash, updatedAt: this.clock.now() });
+  }
+
   /** Changes the named parts of a profile. */
   async updateProfile(id: string, profile: Profile): Promise<User> {
     await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
