@@ -143,6 +143,9 @@ const policyScopes = {
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',
   login: '`POST /api/v1/auth/login`',
+  'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
+  'reset-address': '`POST /api/v1/auth/password/reset`',
+  'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
 };
 

@@ -22,15 +22,14 @@ export async function onStage(play) {
     settings: { shared_preload_libraries: 'pg_stat_statements' },
   });
   const database = new Client({ connectionString: postgres.url });
-  let isOver = false;
-  const takeDown = async () => {
-    if (isOver) return;
-    isOver = true;
-    await stopAll();
-    await database.end();
-    await postgres.stop();
-    rmSync(directory, { recursive: true, force: true });
-  };
+  let takenDown;
+  const takeDown = () =>
+    (takenDown ??= (async () => {
+      await stopAll();
+      await database.end();
+      await postgres.stop();
+      rmSync(directory, { recursive: true, force: true });
+    })());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, () => void takeDown().finally(() => process.exit(1)));
   }

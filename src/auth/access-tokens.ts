@@ -26,7 +26,7 @@ const claimsSchema = z.object({
 /** What an access token says. */
 export type AccessTokenClaims = z.infer<typeof claimsSchema>;
 
-/** Access tokens: JWTs of RFC 9068 in form, signed with `JWT_SECRET_KEY`, named by `kid`. */
+/** Access tokens: JWTs of RFC 9068 in form, signed with the first of {@link signingKeys}, named by `kid`. */
 @Injectable()
 export class AccessTokens {
   readonly issuer: string;

@@ -112,12 +112,12 @@ export class AuthService {
       : undefined;
     const opened = await this.db.transaction(async (tx) => {
       await this.attempts.giveBack(target, tx);
-      await this.users.noteLogin(user, newHash, tx);
+      if (!(await this.users.noteLogin(user, newHash, tx))) throw AuthErrors.invalidLogin();
       return this.sessions.open(user.id, origin, tx);
     });
     return {
       ...this.tokensFor(opened),
-      deviceToken: this.derivation.token('device-token', target.deviceId ?? uuidv7(), user.id),
+      deviceToken: this.derivation.token('device-token', target.deviceId ?? uuidv7(), deviceContext(user)),
       user,
     };
   }
@@ -152,7 +152,10 @@ export class AuthService {
   }
 
   private deviceOf(deviceToken: string | undefined, user: User | null): string | undefined {
-    return (deviceToken && user && this.derivation.idOf('device-token', deviceToken, user.id)) || undefined;
+    return (
+      (deviceToken && user && this.derivation.idOf('device-token', deviceToken, deviceContext(user))) ||
+      undefined
+    );
   }
 
   /** @throws ApiError `invalid_verification_token`. */
@@ -163,4 +166,9 @@ export class AuthService {
       await this.users.markVerified(userId, tx);
     });
   }
+}
+
+/** A device token ends with the password it was given for: whoever had an old one has no counter of his own. */
+function deviceContext({ id, passwordHash }: User): string {
+  return `${id}:${passwordHash}`;
 }

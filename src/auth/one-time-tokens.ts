@@ -23,10 +23,21 @@ export class OneTimeTokens {
   ): Promise<string> {
     const now = this.clock.now();
     const id = uuidv7();
-    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: now });
+    await this.endAll(userId, purpose, tx);
     const expiresAt = new Date(now.getTime() + lifeMs);
     await tx.insert(OneTimeToken, { id, userId, purpose, createdAt: now, expiresAt, usedAt: null });
     return this.derivation.token('mail-token', id, purpose);
+  }
+
+  /** Ends all unused tokens of a user and purpose. */
+  async endAll(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
+    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: this.clock.now() });
+  }
+
+  /** Makes a token usable again that was redeemed for something that could not be done just now. */
+  async giveBack(token: string, purpose: TokenPurpose): Promise<void> {
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
   }
 
   /**

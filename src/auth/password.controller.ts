@@ -17,6 +17,7 @@ export class PasswordController {
   @Post('change')
   @UserAccess()
   @HttpCode(200)
+  @RateLimited('password-change')
   @ApiOperation({ summary: 'Change the password', description: 'Ends all other sessions; API keys go on.' })
   @ApiOkResponse({ type: MessageDto, description: 'The password is changed.' })
   @ApiProblems(AuthErrors.wrongPassword, AuthErrors.weakPassword)
@@ -37,8 +38,8 @@ export class PasswordController {
     description: 'Mails a link. The answer is the same whether there is such an account or not.',
   })
   @ApiOkResponse({ type: MessageDto, description: 'If there is such an account, a mail is on its way.' })
-  async requestReset(@Body() { email }: EmailDto): Promise<MessageDto> {
-    await this.passwords.requestReset(email);
+  requestReset(@Body() { email }: EmailDto): MessageDto {
+    this.passwords.requestReset(email);
     return { message: 'If there is an account with this address, a mail is on its way' };
   }
 

@@ -49,21 +49,28 @@ export class PasswordService {
     const hash = await this.passwords.hash(newPassword);
     await this.db.transaction(async (tx) => {
       await this.attempts.giveBack(target, tx);
-      await this.users.setPassword(userId, hash, tx);
+      if (!(await this.users.setPassword(userId, hash, user.passwordHash, tx)))
+        throw AuthErrors.wrongPassword();
+      await this.oneTimeTokens.endAll(userId, 'reset_password', tx);
       await this.sessions.endAll(userId, sessionId, tx);
     });
     this.sessions.forget(userId);
     this.mailer.send(passwordChangedMail(user.email, this.env.PUBLIC_URL));
   }
 
-  /** Mails a link that sets a new password, if there is such an account; says nothing either way. */
-  async requestReset(email: string): Promise<void> {
-    const user = await this.users.findForLogin(email);
-    if (!user?.isActive) return;
-    const token = await this.db.transaction((tx) =>
-      this.oneTimeTokens.issue(user.id, 'reset_password', RESET_LIFE_MS, tx),
-    );
-    this.mailer.send(resetMail(email, token, this.env.PUBLIC_URL));
+  /**
+   * Mails a link that sets a new password, if there is such an account. All of it happens behind the answer, whose
+   * time would tell otherwise.
+   */
+  requestReset(email: string): void {
+    this.mailer.compose(async () => {
+      const user = await this.users.findForLogin(email);
+      if (!user?.isActive) return null;
+      const token = await this.db.transaction((tx) =>
+        this.oneTimeTokens.issue(user.id, 'reset_password', RESET_LIFE_MS, tx),
+      );
+      return resetMail(email, token, this.env.PUBLIC_URL);
+    });
   }
 
   /**
@@ -81,9 +88,13 @@ export class PasswordService {
     });
 
     // The token is claimed before anything is hashed, or hashing would be anybody's to order.
-    const hash = await this.passwords.hash(newPassword);
+    const hash = await this.passwords.hash(newPassword).catch(async (error: unknown) => {
+      await this.oneTimeTokens.giveBack(token, 'reset_password');
+      throw error;
+    });
     await this.db.transaction(async (tx) => {
-      await this.users.setPassword(user.id, hash, tx);
+      await this.users.setPassword(user.id, hash, undefined, tx);
+      await this.oneTimeTokens.endAll(user.id, 'reset_password', tx);
       await this.sessions.endAll(user.id, null, tx);
       await this.attempts.clear({ email: user.email }, tx);
       if (!user.isVerified) {

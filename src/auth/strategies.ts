@@ -25,7 +25,8 @@ export function credentialOf({ headers }: WithHeaders): Credential | null {
   if (key) return { kind: 'api-key', text: String(key) };
   const { authorization } = headers;
   if (!authorization) return null;
-  const text = authorization.startsWith('Bearer ') ? authorization.slice('Bearer '.length) : '';
+  // The name of a scheme is case-insensitive (RFC 9110, 11.1).
+  const text = /^Bearer /i.test(authorization) ? authorization.slice('Bearer '.length) : '';
   return { kind: text.startsWith('ctx_') ? 'api-key' : 'access-token', text };
 }
 

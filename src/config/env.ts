@@ -51,7 +51,12 @@ export class ConfigurationError extends Error {
  */
 export function loadEnv(source: NodeJS.ProcessEnv = process.env): Env {
   const dotEnv = existsSync('.env') ? parseDotEnv(readFileSync('.env', 'utf8')) : {};
-  return parseEnv({ ...dotEnv, ...source }, developmentSecrets);
+  // A NAME_FILE of the environment also comes before a NAME of the file.
+  const overridden = Object.keys(dotEnv).filter((name) => source[`${name}_FILE`] && !source[name]);
+  return parseEnv(
+    { ...dotEnv, ...Object.fromEntries(overridden.map((name) => [name, undefined])), ...source },
+    developmentSecrets,
+  );
 }
 
 /** What stands in for a secret that development leaves out. */

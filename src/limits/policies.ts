@@ -1,6 +1,6 @@
 import { normalizeIp } from '@nestjs/throttler';
 import type { Principal } from '../common/principal';
-import { canonicalEmail } from '../users/canonical-email';
+import { canonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 import { plans } from '../users/plans';
 
 /** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, one API key, or whoever names one e-mail address. */
@@ -28,7 +28,8 @@ export const policies = {
   'api-key': {
     scope: 'api_key',
     windowSeconds: 60,
-    limit: (who) => (who?.kind === 'api_key' ? who.rateLimitPerMinute : null),
+    limit: (who) =>
+      who?.kind === 'api_key' ? Math.min(who.rateLimitPerMinute, plans[who.tier].keyRatePerMinuteMax) : null,
   },
   'plan-hour': {
     scope: 'user',
@@ -46,6 +47,7 @@ export const policies = {
   login: { scope: 'address', windowSeconds: 60, limit: 20 },
   'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
+  'password-change': { scope: 'user', windowSeconds: 60, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
 } as const satisfies Record<string, Policy>;
 
@@ -91,6 +93,9 @@ function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undef
     case 'api_key':
       return principal?.kind === 'api_key' ? principal.apiKeyId : undefined;
     case 'email':
-      return typeof email === 'string' ? canonicalEmail(email) : undefined;
+      // Whatever is longer is no address: the input is refused next, and must not be remembered.
+      return typeof email === 'string' && email.length <= EMAIL_LENGTH_MAX
+        ? canonicalEmail(email)
+        : undefined;
   }
 }

@@ -82,9 +82,23 @@ export class UsersService {
     return user;
   }
 
-  /** Replaces the password hash. */
-  async setPassword(id: string, passwordHash: string, tx: EntityManager = this.db): Promise<void> {
-    await tx.update(User, { id }, { passwordHash, updatedAt: this.clock.now() });
+  /**
+   * Replaces the password hash.
+   * @param verifiedHash the hash that was just verified: nothing is replaced when it is no longer the account's.
+   * @returns whether it was replaced.
+   */
+  async setPassword(
+    id: string,
+    passwordHash: string,
+    verifiedHash: string | undefined,
+    tx: EntityManager = this.db,
+  ): Promise<boolean> {
+    const { affected } = await tx.update(
+      User,
+      { id, ...(verifiedHash !== undefined && { passwordHash: verifiedHash }) },
+      { passwordHash, updatedAt: this.clock.now() },
+    );
+    return affected === 1;
   }
 
   /** Changes the named parts of a profile. */
@@ -93,14 +107,19 @@ export class UsersService {
     return this.get(id);
   }
 
-  /** Notes a log-in, and the new hash of a password whose old one was too weak. */
-  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<void> {
-    user.lastLogin = this.clock.now();
-    await tx.update(
+  /**
+   * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
+   * @returns false when the password was changed or the account suspended meanwhile: the log-in must not go on then.
+   */
+  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
+    const lastLogin = this.clock.now();
+    const { affected } = await tx.update(
       User,
-      { id: user.id },
-      { lastLogin: user.lastLogin, ...(newHash && { passwordHash: newHash }) },
+      { id: user.id, passwordHash: user.passwordHash, isActive: true },
+      { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );
+    Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
+    return affected === 1;
   }
 
   /** Marks an address as proven. */

@@ -1,5 +1,6 @@
 import { ATTEMPTS_MAX, LOCK_MS } from '../../src/limits/attempts';
 import { Passwords } from '../../src/platform/crypto/passwords';
+import { Mailer } from '../../src/platform/mail/mailer';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -20,8 +21,11 @@ describe('passwords', () => {
     t.http
       .from()
       .post('/auth/login', { body: { email, password, ...(deviceToken && { device_token: deviceToken }) } });
-  const askForReset = (email: string): Promise<Answer> =>
-    t.http.from().post('/auth/password/reset', { body: { email } });
+  const askForReset = async (email: string): Promise<Answer> => {
+    const answer = await t.http.from().post('/auth/password/reset', { body: { email } });
+    await t.app.get(Mailer, { strict: false }).idle();
+    return answer;
+  };
   const confirm = (token: unknown, password = NEW_PASSWORD): Promise<Answer> =>
     t.http.from().post('/auth/password/reset/confirm', { body: { token, new_password: password } });
   const mailedToken = (email: string): string =>

@@ -350,6 +350,8 @@ function canNobodyRun(file: string, ...args: string[]): boolean {
 
 /** How many connections wait for a lock. */
 async function waitingClients(client: Client): Promise<number> {
+  // In a transaction PostgreSQL would show the same activity again.
+  await client.query('SELECT pg_stat_clear_snapshot()');
   const { rows } = await client.query<{ count: number }>(
     `SELECT count(DISTINCT pid)::int AS count FROM pg_locks JOIN pg_stat_activity USING (pid)
      WHERE NOT granted AND backend_type = 'client backend'`,
