@@ -53,10 +53,7 @@ interface Started {
 /** Answers what was accepted; connections that never send a whole request do not hold the process up. */
 async function close({ app, embedded }: Started, { PROVIDER_TIMEOUT_SECONDS }: Env): Promise<void> {
   const patienceMs = (PROVIDER_TIMEOUT_SECONDS + 5) * 1_000;
-  const giveUp = setTimeout(
-    () => (app?.getHttpServer())?.closeAllConnections(),
-    patienceMs,
-  );
+  const giveUp = setTimeout(() => app?.getHttpServer().closeAllConnections(), patienceMs);
   await app?.close();
   clearTimeout(giveUp);
   await (await embedded?.catch(() => undefined))?.stop();
