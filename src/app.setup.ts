@@ -152,8 +152,10 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger)
 /** RFC 9112, 3.2: exactly one Host, which only HTTP/1.0 may leave out; what is older than that is not spoken here. */
 function isSound({ raw }: FastifyRequest): boolean {
   let hosts = 0;
-  for (let i = 0; i < raw.rawHeaders.length; i += 2)
-    if (raw.rawHeaders[i]?.toLowerCase() === 'host') hosts += 1;
+  for (let i = 0; i < raw.rawHeaders.length; i += 2) {
+    const name = raw.rawHeaders[i];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
   return raw.httpVersionMajor >= 1 && (hosts === 1 || (hosts === 0 && raw.httpVersion === '1.0'));
 }
 

@@ -1,11 +1,12 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { UserAccess } from '../common/access';
+import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
-import { ApiKeyDto, ApiKeyIdDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
+import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
 import { ApiKeysService, type NewApiKey } from './api-keys.service';
 
@@ -51,7 +52,7 @@ export class ApiKeysController {
   @ApiProblems(ApiKeyErrors.notFound)
   async deactivate(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: ApiKeyIdDto,
+    @Param() { id }: IdDto,
   ): Promise<MessageDto> {
     await this.apiKeys.deactivate(userId, id);
     return { message: 'API key deactivated' };

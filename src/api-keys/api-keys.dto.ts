@@ -4,7 +4,6 @@ import {
   IsObject,
   IsOptional,
   IsString,
-  IsUUID,
   Length,
   Max,
   Min,
@@ -157,10 +156,4 @@ export class CreatedApiKeyDto {
 
   @ApiProperty({ type: ApiKeyDto, description: 'What is known about the key from now on.' })
   api_key_info!: ApiKeyDto;
-}
-
-export class ApiKeyIdDto {
-  @ApiProperty({ format: 'uuid', description: 'Id of the key.' })
-  @IsUUID()
-  id!: string;
 }

@@ -40,11 +40,11 @@ export class PasswordService {
     newPassword: string,
   ): Promise<void> {
     const user = await this.users.getForLogin(userId);
+    assertStrong(newPassword, user.email);
     const target = { email: user.email };
     const mayGuess = await this.attempts.take(target);
     const isRight = await this.passwords.verify(mayGuess ? user.passwordHash : undefined, currentPassword);
     if (!isRight) throw AuthErrors.wrongPassword();
-    assertStrong(newPassword, user.email);
 
     const hash = await this.passwords.hash(newPassword);
     await this.db.transaction(async (tx) => {

@@ -1,13 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public, UserAccess } from '../common/access';
+import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { AuthErrors } from './auth.errors';
 import { AuthService } from './auth.service';
-import { RefreshDto, RefreshResultDto, SessionDto, SessionIdDto } from './sessions.dto';
+import { RefreshDto, RefreshResultDto, SessionDto } from './sessions.dto';
 import { SessionsService } from './sessions.service';
 
 @ApiTags('Sessions')
@@ -61,10 +62,7 @@ export class SessionsController {
   @ApiOperation({ summary: 'End one session' })
   @ApiOkResponse({ type: MessageDto, description: 'The session is over.' })
   @ApiProblems(AuthErrors.sessionNotFound)
-  async end(
-    @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: SessionIdDto,
-  ): Promise<MessageDto> {
+  async end(@CurrentPrincipal() { userId }: UserPrincipal, @Param() { id }: IdDto): Promise<MessageDto> {
     if (!(await this.sessions.end(userId, id))) throw AuthErrors.sessionNotFound();
     return { message: 'Session ended' };
   }

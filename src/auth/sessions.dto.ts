@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsString, IsUUID, MaxLength } from 'class-validator';
+import { IsString, MaxLength } from 'class-validator';
 import type { Tokens } from './auth.service';
 import { type Session, sessionEnd } from './session.entity';
 
@@ -108,10 +108,4 @@ export class SessionDto {
       expires_at: sessionEnd(session).toISOString(),
     };
   }
-}
-
-export class SessionIdDto {
-  @ApiProperty({ format: 'uuid', description: 'Id of the session.' })
-  @IsUUID()
-  id!: string;
 }

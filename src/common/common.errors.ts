@@ -43,7 +43,7 @@ export const CommonErrors = {
     code: 'route_not_found',
     status: 404,
     title: 'No such route',
-    detail: 'There is nothing at this path for this method. The routes are listed at /docs.',
+    detail: 'There is nothing at this path for this method. Check both against the documentation of the API.',
   }),
   payloadTooLarge: defineError({
     code: 'payload_too_large',

@@ -87,7 +87,7 @@ export const settings = z.object({
     .transform((text) => text.replace(/\/+$/, ''))
     .optional()
     .describe(
-      'Where users reach the service; mailed links point here and nowhere else. Development: the address it listens on.',
+      'Where users reach the service; mailed links point here and nowhere else. Development: `http://127.0.0.1:PORT`.',
     ),
   TRUST_PROXY: trustProxy
     .default(false)

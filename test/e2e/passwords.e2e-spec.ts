@@ -83,6 +83,14 @@ describe('passwords', () => {
       expect(t.mailsTo(user.email).map(({ subject }) => subject)).toEqual(['Your password was changed']);
     });
 
+    it('does not count a right one whose new password is refused', async () => {
+      const user = await t.make.user();
+      for (let i = 0; i <= ATTEMPTS_MAX; i++) {
+        expect((await change(user.token, PASSWORD, 'password123')).body.code).toBe('weak_password');
+      }
+      expect((await change(user.token, PASSWORD)).status).toBe(200);
+    });
+
     it('needs the current password, and counts a wrong one as a guess', async () => {
       const user = await t.make.user();
       for (let i = 0; i < ATTEMPTS_MAX; i++)

@@ -1,3 +1,4 @@
+import { AccessTokens } from '../../src/auth/access-tokens';
 import { Session } from '../../src/auth/session.entity';
 import { User } from '../../src/users/user.entity';
 import { PASSWORD } from '../support/factory';
@@ -178,6 +179,15 @@ describe('sessions', () => {
       ).toBe(200);
       expect(await me(user.token)).toBe(401);
       expect(await me(login.body.access_token)).toBe(200);
+    });
+
+    it('ends one at once, however its id is spelled', async () => {
+      const user = await t.make.user();
+      const here = await t.make.session(user.id);
+      expect(await me(user.token)).toBe(200);
+      const bearer = t.app.get(AccessTokens, { strict: false }).sign(user.id, here.sessionId);
+      await t.http.delete(`/auth/sessions/${user.sessionId.toUpperCase()}`, { bearer });
+      expect(await me(user.token)).toBe(401);
     });
 
     it('ends all others', async () => {

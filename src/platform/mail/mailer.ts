@@ -47,7 +47,9 @@ export class Mailer implements BeforeApplicationShutdown {
       const to = createHash('sha256').update(mail.to).digest('hex').slice(0, 12);
       this.log.info({ to, subject: mail.subject }, 'mail sent');
     } catch (error) {
-      this.log.error({ err: error }, 'mail not sent');
+      // A mail server repeats the address in what it says.
+      const { name, code, responseCode } = error as { name?: string; code?: string; responseCode?: number };
+      this.log.error({ error: name, code, smtp_status: responseCode }, 'mail not sent');
     }
   }
 }
