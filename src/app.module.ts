@@ -6,6 +6,7 @@ import { ConfigModule } from './config/config.module';
 import type { Env } from './config/env';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
+import { AuditModule } from './platform/audit/audit.module';
 import { CryptoModule } from './platform/crypto/crypto.module';
 import { DatabaseModule } from './platform/database/database.module';
 import { HealthModule } from './platform/health/health.module';
@@ -26,6 +27,7 @@ export class AppModule {
         ObservabilityModule.register(log),
         DatabaseModule.register(env, databaseUrl),
         CryptoModule,
+        AuditModule,
         MailModule.register(env),
         HealthModule,
         UsersModule,

@@ -3,7 +3,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ENV, type Env } from '../../config/env';
 
 /** What a derived secret is for; each purpose has a key of its own, so a secret of one never passes for another. */
-export type Purpose = 'mail-token' | 'made-up-user';
+export type Purpose = 'mail-token' | 'made-up-user' | 'audit';
 
 /** Secrets computed from `SECRET_KEY` instead of stored: HMAC-SHA-256 under a key per purpose (HKDF, RFC 5869). */
 @Injectable()
