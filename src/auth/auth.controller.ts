@@ -2,6 +2,7 @@ import { Body, Controller, HttpCode, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../common/access';
 import { MessageDto } from '../common/message.dto';
+import { Origin, type RequestOrigin } from '../common/origin';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { UserErrors } from '../users/users.errors';
@@ -25,8 +26,8 @@ export class AuthController {
   })
   @ApiOkResponse({ type: UserDto, description: 'The new account.' })
   @ApiProblems(UserErrors.emailTaken)
-  async register(@Body() body: RegisterDto): Promise<UserDto> {
-    return UserDto.from(await this.auth.register(toRegistration(body)));
+  async register(@Body() body: RegisterDto, @Origin() origin: RequestOrigin): Promise<UserDto> {
+    return UserDto.from(await this.auth.register(toRegistration(body), origin));
   }
 
   @Post('login')
@@ -35,8 +36,11 @@ export class AuthController {
   @ApiOperation({ summary: 'Log in', description: 'Gives an access token for the routes that need one.' })
   @ApiOkResponse({ type: LoginResultDto, description: 'An access token and whose it is.' })
   @ApiProblems(AuthErrors.invalidLogin)
-  async login(@Body() { email, password }: LoginDto): Promise<LoginResultDto> {
-    return toLoginResult(await this.auth.login(email, password));
+  async login(
+    @Body() { email, password }: LoginDto,
+    @Origin() origin: RequestOrigin,
+  ): Promise<LoginResultDto> {
+    return toLoginResult(await this.auth.login(email, password, origin));
   }
 
   @Post('verify-email')
@@ -50,8 +54,9 @@ export class AuthController {
   async verifyEmail(
     @Body() body: VerificationTokenDto,
     @Query() query: VerificationTokenDto,
+    @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.auth.verifyEmail(body.token ?? query.token ?? '');
+    await this.auth.verifyEmail(body.token ?? query.token ?? '', origin);
     return { message: 'Email verified successfully' };
   }
 }

@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
+import type { RequestOrigin } from '../common/origin';
 import { ENV, type Env } from '../config/env';
+import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Mailer } from '../platform/mail/mailer';
 import type { User } from '../users/user.entity';
@@ -35,6 +37,7 @@ export class AuthService {
     private readonly tokens: AccessTokens,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly mailer: Mailer,
+    private readonly audit: Audit,
     @Inject(ENV) private readonly env: Env,
   ) {}
 
@@ -43,22 +46,20 @@ export class AuthService {
    * @throws ApiError `email_taken`; with `SIGNUP_ENUMERATION_SAFE` a taken address gets the answer of a new one instead,
    * and its owner a mail.
    */
-  async register({
-    email,
-    password,
-    firstName = null,
-    lastName = null,
-    company = null,
-  }: Registration): Promise<User> {
+  async register(
+    { email, password, firstName = null, lastName = null, company = null }: Registration,
+    origin: RequestOrigin,
+  ): Promise<User> {
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);
-      return (
-        user && {
-          user,
-          token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
-        }
-      );
+      if (!user) return null;
+      const by = { id: null, origin };
+      await this.audit.record({ action: 'user.registered', by, subjectId: user.id }, tx);
+      return {
+        user,
+        token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
+      };
     });
 
     if (made) {
@@ -74,17 +75,28 @@ export class AuthService {
    * Opens a session. An unknown address, a wrong password and a suspended account get the same answer after the same work.
    * @throws ApiError `invalid_login`.
    */
-  async login(email: string, password: string): Promise<Login> {
+  async login(email: string, password: string, origin: RequestOrigin): Promise<Login> {
     const user = await this.users.findForLogin(email);
     const isRight = await this.passwords.verify(user?.passwordHash, password);
-    if (!user || !isRight || !user.isActive) throw AuthErrors.invalidLogin();
+    if (!user || !isRight || !user.isActive) {
+      this.audit.note({
+        action: 'user.login_failed',
+        by: { id: null, origin },
+        subjectId: user?.id ?? null,
+        result: 'failure',
+      });
+      throw AuthErrors.invalidLogin();
+    }
 
     const newHash = this.passwords.needsRehash(user.passwordHash)
       ? await this.passwords.hash(password)
       : undefined;
     const sessionId = await this.db.transaction(async (tx) => {
       await this.users.noteLogin(user, newHash, tx);
-      return this.sessions.open(user.id, tx);
+      const opened = await this.sessions.open(user.id, tx);
+      const by = { id: user.id, origin };
+      await this.audit.record({ action: 'user.login', by, subjectId: user.id, targetId: opened }, tx);
+      return opened;
     });
     return {
       accessToken: this.tokens.sign(user.id, sessionId),
@@ -94,11 +106,15 @@ export class AuthService {
   }
 
   /** @throws ApiError `invalid_verification_token`. */
-  async verifyEmail(token: string): Promise<void> {
+  async verifyEmail(token: string, origin: RequestOrigin): Promise<void> {
     await this.db.transaction(async (tx) => {
       const userId = await this.oneTimeTokens.redeem(token, 'verify_email', tx);
       if (!userId) throw AuthErrors.invalidVerificationToken();
       await this.users.markVerified(userId, tx);
+      await this.audit.record(
+        { action: 'email.verified', by: { id: userId, origin }, subjectId: userId },
+        tx,
+      );
     });
   }
 }

@@ -19,6 +19,11 @@ export class SessionsService {
     return id;
   }
 
+  /** Ends all sessions of a user. */
+  async endAllOf(userId: string, tx: EntityManager = this.db): Promise<void> {
+    await tx.delete(Session, { userId });
+  }
+
   /** Who a session belongs to, or null when it has ended or its user is suspended or gone. */
   async principal(sessionId: string, userId: string): Promise<UserPrincipal | null> {
     const session = await this.db.findOne(Session, {
