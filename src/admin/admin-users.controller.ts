@@ -33,7 +33,7 @@ export class AdminUsersController {
   @ApiOkResponse({ type: AdminUserDto, description: 'The account.' })
   @ApiProblems(UserErrors.notFound)
   async find(@Param() { id }: UserIdDto): Promise<AdminUserDto> {
-    return AdminUserDto.from(await this.users.find(id));
+    return AdminUserDto.from(await this.users.lookUp(id));
   }
 
   @Post(':id/suspend')

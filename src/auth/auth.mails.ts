@@ -26,3 +26,42 @@ If it was not: you need not do anything, nothing was changed.
 `,
   };
 }
+
+/** Told when a refresh token came back that had been exchanged already: two parties have it. */
+export function sessionEndedMail(to: string, publicUrl: string): Mail {
+  return {
+    to,
+    subject: 'A session was ended for your safety',
+    text: `One of your sessions at ${publicUrl} was used from two places with the same credentials, so it was ended.
+
+If a program of yours keeps old refresh tokens, log in again with it.
+If you do not know what this was: change your password. That ends all other sessions too.
+`,
+  };
+}
+
+/** The mail that lets a user choose a new password. */
+export function resetMail(to: string, token: string, publicUrl: string): Mail {
+  return {
+    to,
+    subject: 'Choose a new password',
+    text: `Somebody, probably you, asked for a new password. Open this link within 15 minutes:
+
+${publicUrl}/reset-password#token=${token}
+
+If it was not you, ignore this mail: your password stays as it is.
+`,
+  };
+}
+
+/** Told after a password was changed or reset. */
+export function passwordChangedMail(to: string, publicUrl: string): Mail {
+  return {
+    to,
+    subject: 'Your password was changed',
+    text: `The password of your account at ${publicUrl} was changed, and all other sessions were ended.
+
+If it was not you: ask for a new password at once, and look through your API keys.
+`,
+  };
+}

@@ -7,7 +7,12 @@ import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthService } from './auth.service';
+import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
+import { PasswordController } from './password.controller';
+import { PasswordService } from './password.service';
+import { RefreshTokens } from './refresh-tokens';
+import { SessionsController } from './sessions.controller';
 import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
@@ -22,8 +27,17 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     UsersModule,
     ApiKeysModule,
   ],
-  controllers: [AuthController, MailLinksController],
-  providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyStrategy],
+  controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
+  providers: [
+    AuthService,
+    PasswordService,
+    RefreshTokens,
+    AccessTokens,
+    SessionsService,
+    OneTimeTokens,
+    AccessTokenStrategy,
+    ApiKeyStrategy,
+  ],
   exports: [SessionsService, AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

@@ -29,4 +29,4 @@ export class OneTimeToken {
 }
 
 /** What a mailed token is for; it opens nothing else. */
-export type TokenPurpose = 'verify_email';
+export type TokenPurpose = 'verify_email' | 'reset_password';

@@ -1,12 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager, IsNull, MoreThan } from 'typeorm';
-import { parse, stringify, v7 as uuidv7 } from 'uuid';
+import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { Derivation } from '../platform/crypto/derivation';
 import { OneTimeToken, type TokenPurpose } from './one-time-token.entity';
-
-const ID_BYTES = 16;
-const TOKEN_BYTES = ID_BYTES + 32;
 
 /** Tokens for mailed links: a row's id and its HMAC, in base64url. Whoever reads the table cannot make one. */
 @Injectable()
@@ -26,12 +23,21 @@ export class OneTimeTokens {
   ): Promise<string> {
     const now = this.clock.now();
     const id = uuidv7();
-    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: now });
+    await this.endAll(userId, purpose, tx);
     const expiresAt = new Date(now.getTime() + lifeMs);
     await tx.insert(OneTimeToken, { id, userId, purpose, createdAt: now, expiresAt, usedAt: null });
-    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString(
-      'base64url',
-    );
+    return this.derivation.token('mail-token', id, purpose);
+  }
+
+  /** Ends all unused tokens of a user and purpose. */
+  async endAll(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
+    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: this.clock.now() });
+  }
+
+  /** Makes a token usable again that was redeemed for something that could not be done just now. */
+  async giveBack(token: string, purpose: TokenPurpose): Promise<void> {
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
   }
 
   /**
@@ -39,11 +45,8 @@ export class OneTimeTokens {
    * @returns whose it was, or null when it is not a token, was used, has expired or is for something else.
    */
   async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string | null> {
-    const bytes = Buffer.from(token, 'base64url');
-    if (bytes.length !== TOKEN_BYTES) return null;
-    const id = idOf(bytes);
-    if (!id || !this.derivation.isMac('mail-token', `${purpose}:${id}`, bytes.subarray(ID_BYTES)))
-      return null;
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (!id) return null;
 
     const now = this.clock.now();
     const result = await tx
@@ -54,13 +57,5 @@ export class OneTimeTokens {
       .returning('user_id')
       .execute();
     return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
-  }
-}
-
-function idOf(bytes: Buffer): string | null {
-  try {
-    return stringify(bytes.subarray(0, ID_BYTES));
-  } catch {
-    return null;
   }
 }

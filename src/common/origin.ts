@@ -11,11 +11,11 @@ export interface RequestOrigin {
 }
 
 /** Injects the {@link RequestOrigin}. */
-export const Origin = createParamDecorator((_data: unknown, context: ExecutionContext): RequestOrigin =>
+export const Origin = createParamDecorator((_data: unknown, context: ExecutionContext) =>
   originOf(context.switchToHttp().getRequest<FastifyRequest>()),
 );
 
-/** The {@link RequestOrigin} of a request, for what runs before its handler. */
-export function originOf({ id, ip, headers }: Pick<FastifyRequest, 'id' | 'ip' | 'headers'>): RequestOrigin {
+/** The {@link RequestOrigin} of a request. */
+export function originOf({ id, ip, headers }: FastifyRequest): RequestOrigin {
   return { requestId: id, ip, userAgent: headers['user-agent']?.slice(0, USER_AGENT_LENGTH_MAX) ?? null };
 }

@@ -76,6 +76,15 @@ describe('the audit log', () => {
     expect((await verify(t)).problems).toEqual([]);
   });
 
+  it('tells an owner that somebody tried to sign up with his address', async () => {
+    const user = await t.make.user();
+    const http = t.http.from('198.51.100.66');
+    await http.post('/auth/register', { body: { email: user.email, password: PASSWORD } });
+    expect(await own(user.token)).toMatchObject([
+      { action: 'user.sign_up_attempt', actor: 'unknown', result: 'failure', ip_address: '198.51.100.66' },
+    ]);
+  });
+
   it('has the time of the clock that decides everything else', async () => {
     const user = await t.make.user();
     t.clock.advance(10 * MINUTE_MS);

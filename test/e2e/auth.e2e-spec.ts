@@ -75,11 +75,9 @@ describe('accounts', () => {
       const name = `kate-${Date.now()}`;
       const answers = await Promise.all(
         Array.from({ length: 50 }, (_, i) =>
-          t.http
-            .from()
-            .post('/auth/register', {
-              body: { email: spellings(name)[i % 8], password: 'a long enough one' },
-            }),
+          t.http.from().post('/auth/register', {
+            body: { email: spellings(name)[i % 8], password: 'a long enough one' },
+          }),
         ),
       );
       expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
@@ -199,7 +197,9 @@ describe('accounts', () => {
     ])('takes a password that was chosen %s in its other form', async (_form, chosen, typed) => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', { body: { email, password: chosen } });
-      expect((await t.http.from().post('/auth/login', { body: { email, password: typed } })).status).toBe(200);
+      expect((await t.http.from().post('/auth/login', { body: { email, password: typed } })).status).toBe(
+        200,
+      );
     });
 
     it('takes a legacy bcrypt hash and replaces it', async () => {

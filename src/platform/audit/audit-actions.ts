@@ -1,6 +1,7 @@
 /** Every security event that is recorded or logged, by its name. Names are API: they are never given another meaning. */
 export const auditActions = {
   'user.registered': 'An account was made.',
+  'user.sign_up_attempt': 'Somebody tried to sign up with the address of the account.',
   'user.login': 'A log-in opened a session.',
   'user.login_failed': 'A log-in was refused. In the process log only.',
   'credentials.refused': 'A request showed a wrong access token or API key. In the process log only.',

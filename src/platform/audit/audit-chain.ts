@@ -34,7 +34,7 @@ export function eventMac(derivation: Derivation, event: SignedEvent): Buffer {
 }
 
 export function isEventMac(derivation: Derivation, event: SignedEvent, mac: Buffer): boolean {
-  return derivation.isMac('audit', eventText(event), mac);
+  return eventMac(derivation, event).equals(mac);
 }
 
 /** The link of the event with this MAC at this position, from 1; before the first stands an empty one. */
@@ -43,13 +43,13 @@ export function linkOf(derivation: Derivation, position: number, before: Buffer,
 }
 
 export function headMac(derivation: Derivation, position: number, link: Buffer): Buffer {
-  return derivation.mac('audit', headText(position, link));
+  return derivation.mac('audit', JSON.stringify(['head', position, hex(link)]));
 }
 
 /** Whether a head is one of ours: signed, or the empty one that the migration made. */
 export function isHead(derivation: Derivation, { position, link, mac }: AuditHead): boolean {
   if (position === '0') return link.length === 0;
-  return derivation.isMac('audit', headText(Number(position), link), mac);
+  return headMac(derivation, Number(position), link).equals(mac);
 }
 
 /** SHA-256 over the personal part of an event. Without the salt in it, nobody can try out addresses on the digest. */
@@ -77,10 +77,6 @@ function eventText(event: SignedEvent): string {
     event.seenPosition,
     hex(event.seenLink),
   ]);
-}
-
-function headText(position: number, link: Buffer): string {
-  return JSON.stringify(['head', position, hex(link)]);
 }
 
 function hex(bytes: Buffer): string {
