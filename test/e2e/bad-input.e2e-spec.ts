@@ -30,7 +30,7 @@ jest.setTimeout(120_000);
 /** Made-up bodies are the same in every run. */
 const SEED = 20_261_122;
 const MADE_UP_PER_ROUTE = 200;
-const MADE_UP_MAX = 2_400;
+const MADE_UP_MAX = 1_800;
 /** Longer than the longest window of a limit that these requests fall under. */
 const WINDOW_MS = 3_600_000;
 
@@ -103,15 +103,13 @@ describe('bad input', () => {
           return bodyCase(route, name, bodyWith(t, route, name, JSON.stringify(value)));
         }),
       );
-    // Plain text fields are alike, so one request carries all of a route's. Where a password is hashed, it takes long.
+    // Plain text fields are alike, so one request carries all of a route's.
     const together = withBody().flatMap((route, n) => {
-      const fields = route.fields.filter((field) => field.in === 'body');
-      const plain = fields.filter(isPlain).map(({ name }) => name);
-      const hashes = fields.some(({ schema }) => schema.format === 'password');
-      const texts = hashes ? everyThird(hostileStrings, n) : hostileStrings;
+      const plain = route.fields.filter((field) => field.in === 'body' && isPlain(field));
+      const texts = n === 0 ? hostileStrings : everyThird(hostileStrings, n);
       return (plain.length > 0 ? texts : []).map((text) => {
-        const body = { ...exampleBody(route, t), ...Object.fromEntries(plain.map((name) => [name, text])) };
-        return bodyCase(route, 'text', JSON.stringify(body));
+        const hostile = Object.fromEntries(plain.map(({ name }) => [name, text]));
+        return bodyCase(route, 'text', JSON.stringify({ ...exampleBody(route, t), ...hostile }));
       });
     });
     expect(await faults([...oneByOne, ...together])).toEqual([]);
