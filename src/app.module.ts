@@ -1,11 +1,13 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { AdminModule } from './admin/admin.module';
 import { ApiKeysModule } from './api-keys/api-keys.module';
 import { AuthModule } from './auth/auth.module';
 import { ConfigModule } from './config/config.module';
 import type { Env } from './config/env';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
+import { AuditModule } from './platform/audit/audit.module';
 import { CryptoModule } from './platform/crypto/crypto.module';
 import { DatabaseModule } from './platform/database/database.module';
 import { HealthModule } from './platform/health/health.module';
@@ -26,6 +28,7 @@ export class AppModule {
         ObservabilityModule.register(log),
         DatabaseModule.register(env, databaseUrl),
         CryptoModule,
+        AuditModule,
         MailModule.register(env),
         HealthModule,
         UsersModule,
@@ -34,6 +37,7 @@ export class AppModule {
         AuthModule,
         UsageModule,
         GenerateModule,
+        AdminModule,
       ],
       providers: requestPipeline,
     };

@@ -3,12 +3,25 @@ import { ApiKey } from './api-keys/api-key.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
+import { AuditDetails } from './platform/audit/audit-details.entity';
+import { AuditEvent } from './platform/audit/audit-event.entity';
+import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { UsageLog } from './usage/usage-log.entity';
 import { User } from './users/user.entity';
 
 /** Every table's entity; `test/architecture.spec.ts` compares this list with the files. */
-export const entities = [User, ApiKey, Session, OneTimeToken, AttemptCount, UsageLog];
+export const entities = [
+  User,
+  ApiKey,
+  Session,
+  OneTimeToken,
+  AttemptCount,
+  UsageLog,
+  AuditEvent,
+  AuditDetails,
+  AuditHead,
+];
 
 /** A data source outside the application, for commands on the schema. */
 export function createDataSource(url: string): DataSource {

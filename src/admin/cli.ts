@@ -1,9 +1,14 @@
 import 'reflect-metadata';
+import type { EntityManager } from 'typeorm';
 import { Clock } from '../common/clock';
 import { type Tier, tiers } from '../common/principal';
 import { createDataSource } from '../data-source';
+import { Audit, SYSTEM } from '../platform/audit/audit';
+import { Derivation } from '../platform/crypto/derivation';
 import { migrate } from '../platform/database/migrate';
+import { createLog } from '../platform/observability/log';
 import { canonicalEmail } from '../users/canonical-email';
+import { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
 import { CommandError, runCommand } from './command';
 
@@ -11,14 +16,16 @@ const USAGE = `Usage:
   npm run admin -- tier <email> <${tiers.join('|')}|none>   set the tier, over what billing says; none gives it back to billing
   npm run admin -- promote <email>   make the account an admin`;
 
-void runCommand(async (_env, databaseUrl) => {
+void runCommand(async (env, databaseUrl) => {
   const [verb, email, value] = process.argv.slice(2);
   if (!email) throw new CommandError(USAGE);
   const dataSource = await createDataSource(databaseUrl).initialize();
   try {
     await migrate(dataSource);
-    const users = new UsersService(dataSource.manager, new Clock());
-    return await run(users, verb, canonicalEmail(email), value);
+    const clock = new Clock();
+    const db = dataSource.manager;
+    const users = new UsersService(db, clock, new Audit(db, clock, new Derivation(env), createLog('silent')));
+    return await db.transaction((tx) => run(users, tx, verb, canonicalEmail(email), value));
   } finally {
     await dataSource.destroy();
   }
@@ -26,6 +33,7 @@ void runCommand(async (_env, databaseUrl) => {
 
 async function run(
   users: UsersService,
+  tx: EntityManager,
   verb: string | undefined,
   email: string,
   value: string | undefined,
@@ -33,15 +41,21 @@ async function run(
   switch (verb) {
     case 'tier': {
       const tier = readTier(value);
-      if (!(await users.overrideTier(email, tier))) throw noAccount(email);
+      await users.overrideTier(await idOf(email, tx), tier, SYSTEM, tx);
       return tier === null ? `tier of ${email} is now what billing says` : `tier of ${email} is now ${tier}`;
     }
     case 'promote':
-      if (!(await users.promote(email))) throw noAccount(email);
+      await users.setRole(await idOf(email, tx), 'admin', SYSTEM, tx);
       return `${email} is now an admin`;
     default:
       throw new CommandError(USAGE);
   }
+}
+
+async function idOf(email: string, tx: EntityManager): Promise<string> {
+  const user = await tx.findOne(User, { select: { id: true }, where: { email } });
+  if (!user) throw new CommandError(`There is no account ${email}.`);
+  return user.id;
 }
 
 function readTier(value: string | undefined): Tier | null {
@@ -50,8 +64,4 @@ function readTier(value: string | undefined): Tier | null {
   if (!tier)
     throw new CommandError(`There is no tier "${value ?? ''}". Tiers are ${tiers.join(', ')}, and none.`);
   return tier;
-}
-
-function noAccount(email: string): CommandError {
-  return new CommandError(`There is no account ${email}.`);
 }

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { UserAccess } from '../common/access';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
+import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
@@ -34,8 +35,9 @@ export class ApiKeysController {
   async create(
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Body() body: CreateApiKeyDto,
+    @Origin() origin: RequestOrigin,
   ): Promise<CreatedApiKeyDto> {
-    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body));
+    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin);
     return { api_key: key, api_key_info: ApiKeyDto.from(apiKey) };
   }
 
@@ -53,8 +55,9 @@ export class ApiKeysController {
   async deactivate(
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Param() { id }: IdDto,
+    @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.apiKeys.deactivate(userId, id);
+    await this.apiKeys.deactivate(userId, id, origin);
     return { message: 'API key deactivated' };
   }
 }

@@ -2,7 +2,9 @@ import { Inject, Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
+import type { RequestOrigin } from '../common/origin';
 import { ENV, type Env } from '../config/env';
+import { Audit } from '../platform/audit/audit';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
 import { User } from '../users/user.entity';
@@ -32,6 +34,7 @@ export class ApiKeysService {
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
+    private readonly audit: Audit,
     @Inject(ENV) private readonly env: Env,
   ) {
     this.permissions = knownPermissions(env.EXTRA_PERMISSIONS);
@@ -45,7 +48,11 @@ export class ApiKeysService {
    * Makes a key. The answer is the only moment the key exists outside its owner's hands.
    * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
    */
-  async create(userId: string, input: NewApiKey): Promise<{ key: string; apiKey: ApiKey }> {
+  async create(
+    userId: string,
+    input: NewApiKey,
+    origin: RequestOrigin,
+  ): Promise<{ key: string; apiKey: ApiKey }> {
     const unknown = Object.keys(input.permissions).filter((name) => !this.permissions.includes(name));
     if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
     const now = this.clock.now();
@@ -77,6 +84,16 @@ export class ApiKeysService {
         expiresAt: input.expiresAt,
       });
       await tx.insert(ApiKey, made);
+      await this.audit.record(
+        {
+          action: 'key.created',
+          by: { id: userId, origin },
+          subjectId: userId,
+          targetId: made.id,
+          details: { name: made.name },
+        },
+        tx,
+      );
       return made;
     });
     return { key, apiKey };
@@ -91,10 +108,15 @@ export class ApiKeysService {
    * Ends a key, for good; doing it twice changes nothing.
    * @throws ApiError `api_key_not_found` also for another user's key: its existence is not ours to tell.
    */
-  async deactivate(userId: string, id: string): Promise<void> {
-    const { affected } = await this.db.update(ApiKey, { id, userId }, { isActive: false });
-    if (!affected) throw ApiKeyErrors.notFound();
-    this.known.evictWhere((key) => key.id === id);
+  async deactivate(userId: string, id: string, origin: RequestOrigin): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const { affected } = await tx.update(ApiKey, { id, userId, isActive: true }, { isActive: false });
+      if (affected) {
+        const by = { id: userId, origin };
+        await this.audit.record({ action: 'key.deactivated', by, subjectId: userId, targetId: id }, tx);
+      } else if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
+    });
+    this.known.evictWhere((key) => key.id === id.toLowerCase());
   }
 
   /** Ends all keys of a user; call {@link forget} after the commit. */

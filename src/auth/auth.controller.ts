@@ -26,8 +26,8 @@ export class AuthController {
   })
   @ApiOkResponse({ type: UserDto, description: 'The new account.' })
   @ApiProblems(UserErrors.emailTaken, AuthErrors.weakPassword)
-  async register(@Body() body: RegisterDto): Promise<UserDto> {
-    return UserDto.from(await this.auth.register(toRegistration(body)));
+  async register(@Body() body: RegisterDto, @Origin() origin: RequestOrigin): Promise<UserDto> {
+    return UserDto.from(await this.auth.register(toRegistration(body), origin));
   }
 
   @Post('login')
@@ -54,8 +54,9 @@ export class AuthController {
   async verifyEmail(
     @Body() body: VerificationTokenDto,
     @Query() query: VerificationTokenDto,
+    @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.auth.verifyEmail(body.token ?? query.token ?? '');
+    await this.auth.verifyEmail(body.token ?? query.token ?? '', origin);
     return { message: 'Email verified successfully' };
   }
 }

@@ -4,10 +4,12 @@ import type { FastifyRequest } from 'fastify';
 import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
 import { CommonErrors } from '../common/common.errors';
+import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
 import { LimitErrors } from '../limits/limits.errors';
 import { addressClaim, type Claim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
+import { Audit } from '../platform/audit/audit';
 import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
 
 /** Step 1 of the pipeline: finds the caller and checks that the route is for him. A route that does not say whom it is for is for nobody. */
@@ -18,6 +20,7 @@ export class AuthGuard implements CanActivate {
     private readonly limiter: RateLimiter,
     private readonly accessTokens: AccessTokenStrategy,
     private readonly apiKeys: ApiKeyStrategy,
+    private readonly audit: Audit,
   ) {}
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
@@ -46,6 +49,12 @@ export class AuthGuard implements CanActivate {
         ? await ask(this.apiKeys, { headers: { 'x-api-key': credential.text } })
         : await ask(this.accessTokens, request);
     if (principal) return principal;
+    this.audit.note({
+      action: 'credentials.refused',
+      by: { id: null, origin: originOf(request) },
+      subjectId: null,
+      result: 'failure',
+    });
     const { refused } = this.limiter.take([claim]);
     throw refused ? tooManyWrong(claim, refused.waitMs) : CommonErrors.invalidCredentials();
   }

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { JwtModule } from '@nestjs/jwt';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
+import { AuditModule } from '../platform/audit/audit.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
@@ -22,6 +23,7 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
   imports: [
     TypeOrmModule.forFeature([Session, OneTimeToken]),
     JwtModule.register({}),
+    AuditModule,
     UsersModule,
     ApiKeysModule,
   ],
@@ -36,6 +38,6 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     AccessTokenStrategy,
     ApiKeyStrategy,
   ],
-  exports: [AccessTokenStrategy, ApiKeyStrategy],
+  exports: [SessionsService, AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

@@ -6,6 +6,7 @@ import { LOG } from '../common/log-token';
 import type { RequestOrigin } from '../common/origin';
 import { ENV, type Env } from '../config/env';
 import { Attempts } from '../limits/attempts';
+import { Audit } from '../platform/audit/audit';
 import { Derivation } from '../platform/crypto/derivation';
 import { Passwords } from '../platform/crypto/passwords';
 import { Mailer } from '../platform/mail/mailer';
@@ -57,6 +58,7 @@ export class AuthService {
     private readonly attempts: Attempts,
     private readonly derivation: Derivation,
     private readonly mailer: Mailer,
+    private readonly audit: Audit,
     @Inject(ENV) private readonly env: Env,
     @Inject(LOG) private readonly log: Logger,
   ) {}
@@ -66,23 +68,26 @@ export class AuthService {
    * @throws ApiError `weak_password`, or `email_taken`; with `SIGNUP_ENUMERATION_SAFE` a taken address gets the answer of a new one instead,
    * and its owner a mail.
    */
-  async register({
-    email,
-    password,
-    firstName = null,
-    lastName = null,
-    company = null,
-  }: Registration): Promise<User> {
+  async register(
+    { email, password, firstName = null, lastName = null, company = null }: Registration,
+    origin: RequestOrigin,
+  ): Promise<User> {
     assertStrong(password, email);
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);
-      return (
-        user && {
-          user,
-          token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
-        }
-      );
+      const by = { id: null, origin };
+      if (!user) {
+        // Its owner learns of it, and the answer takes the time of a new account.
+        const subjectId = (await this.users.findForLogin(email, tx))?.id ?? null;
+        await this.audit.record({ action: 'user.sign_up_attempt', by, subjectId, result: 'failure' }, tx);
+        return null;
+      }
+      await this.audit.record({ action: 'user.registered', by, subjectId: user.id }, tx);
+      return {
+        user,
+        token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
+      };
     });
 
     if (made) {
@@ -105,7 +110,15 @@ export class AuthService {
     // Whoever is locked still waits for a hash, or the time would tell him.
     const mayGuess = await this.attempts.take(target);
     const isRight = await this.passwords.verify(mayGuess ? user?.passwordHash : undefined, password);
-    if (!user || !isRight || !user.isActive) throw AuthErrors.invalidLogin();
+    if (!user || !isRight || !user.isActive) {
+      this.audit.note({
+        action: 'user.login_failed',
+        by: { id: null, origin },
+        subjectId: user?.id ?? null,
+        result: 'failure',
+      });
+      throw AuthErrors.invalidLogin();
+    }
 
     const newHash = this.passwords.needsRehash(user.passwordHash)
       ? await this.passwords.hash(password)
@@ -113,7 +126,11 @@ export class AuthService {
     const opened = await this.db.transaction(async (tx) => {
       await this.attempts.giveBack(target, tx);
       if (!(await this.users.noteLogin(user, newHash, tx))) throw AuthErrors.invalidLogin();
-      return this.sessions.open(user.id, origin, tx);
+      const session = await this.sessions.open(user.id, origin, tx);
+      const by = { id: user.id, origin };
+      const targetId = session.sessionId;
+      await this.audit.record({ action: 'user.login', by, subjectId: user.id, targetId }, tx);
+      return session;
     });
     return {
       ...this.tokensFor(opened),
@@ -159,11 +176,13 @@ export class AuthService {
   }
 
   /** @throws ApiError `invalid_verification_token`. */
-  async verifyEmail(token: string): Promise<void> {
+  async verifyEmail(token: string, origin: RequestOrigin): Promise<void> {
     await this.db.transaction(async (tx) => {
       const userId = await this.oneTimeTokens.redeem(token, 'verify_email', tx);
       if (!userId) throw AuthErrors.invalidVerificationToken();
       await this.users.markVerified(userId, tx);
+      const by = { id: userId, origin };
+      await this.audit.record({ action: 'email.verified', by, subjectId: userId }, tx);
     });
   }
 }

@@ -23,6 +23,14 @@ export const UserAccess = (): MethodDecorator & ClassDecorator =>
     ApiProblems(CommonErrors.authenticationRequired, CommonErrors.invalidCredentials, CommonErrors.forbidden),
   );
 
+/** A person with the role `admin`, with a bearer access token. */
+export const AdminAccess = (): MethodDecorator & ClassDecorator =>
+  applyDecorators(
+    SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'user', role: 'admin' }),
+    ApiBearerAuth('access_token'),
+    ApiProblems(CommonErrors.authenticationRequired, CommonErrors.invalidCredentials, CommonErrors.forbidden),
+  );
+
 /** A backend with an API key that has the permission; an access token is refused. */
 export const ApiKeyAccess = (permission: string): MethodDecorator & ClassDecorator =>
   applyDecorators(

@@ -1,6 +1,12 @@
 import { defineError } from '../common/api-error';
 
 export const UserErrors = {
+  notFound: defineError({
+    code: 'user_not_found',
+    status: 404,
+    title: 'User not found',
+    detail: 'There is no account with this id.',
+  }),
   emailTaken: defineError({
     code: 'email_taken',
     status: 400,

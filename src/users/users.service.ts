@@ -1,10 +1,14 @@
 import { Injectable } from '@nestjs/common';
+import { isUUID } from 'class-validator';
 import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
+import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
+import { type Actor, Audit } from '../platform/audit/audit';
 import { User } from './user.entity';
+import { UserErrors } from './users.errors';
 
 /** What a new account starts with. */
 export interface NewUser {
@@ -22,6 +26,7 @@ export class UsersService {
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
+    private readonly audit: Audit,
   ) {}
 
   /**
@@ -127,26 +132,69 @@ export class UsersService {
     await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
   }
 
-  /**
-   * Sets the tier that wins over what billing writes; null gives the word back to billing.
-   * @returns whether there is such an account.
-   */
-  async overrideTier(email: string, tier: Tier | null): Promise<boolean> {
-    const { affected } = await this.db.update(
-      User,
-      { email },
-      { tierOverride: tier, updatedAt: this.clock.now() },
-    );
-    return affected === 1;
+  /** Accounts, newest first; `search` is a part of an address, or an id. */
+  async list(search: string | undefined, page: PageRequest): Promise<Page<User>> {
+    const query = this.db
+      .createQueryBuilder(User, 'user')
+      .orderBy('user.id', 'DESC')
+      .take(page.limit + 1);
+    if (page.before !== null) query.andWhere('user.id < :before', { before: page.before });
+    if (search !== undefined) {
+      const condition = isUUID(search) ? 'user.id = :search' : 'strpos(user.email, :search) > 0';
+      query.andWhere(condition, { search: search.toLowerCase() });
+    }
+    return pageOf(await query.getMany(), page);
   }
 
-  /** Makes an account an admin. @returns whether there is such an account. */
-  async promote(email: string): Promise<boolean> {
-    const { affected } = await this.db.update(
-      User,
-      { email },
-      { role: 'admin', updatedAt: this.clock.now() },
-    );
-    return affected === 1;
+  /** @throws ApiError `user_not_found`. */
+  async lookUp(id: string): Promise<User> {
+    const user = await this.db.findOneBy(User, { id });
+    if (!user) throw UserErrors.notFound();
+    return user;
+  }
+
+  /**
+   * Sets the tier that wins over what billing writes; null gives the word back to billing.
+   * @throws ApiError `user_not_found`.
+   */
+  async overrideTier(id: string, tier: Tier | null, by: Actor, tx: EntityManager): Promise<User> {
+    const user = await this.findLocked(id, tx);
+    if (user.tierOverride === tier) return user;
+    const details = { from: user.tierOverride, to: tier };
+    await this.audit.record({ action: 'tier.changed', by, subjectId: id, details }, tx);
+    return this.save(user, { tierOverride: tier }, tx);
+  }
+
+  /** @throws ApiError `user_not_found`. */
+  async setRole(id: string, role: User['role'], by: Actor, tx: EntityManager): Promise<User> {
+    const user = await this.findLocked(id, tx);
+    if (user.role === role) return user;
+    const details = { from: user.role, to: role };
+    await this.audit.record({ action: 'role.changed', by, subjectId: id, details }, tx);
+    return this.save(user, { role }, tx);
+  }
+
+  /**
+   * Suspends an account (false) or restores it (true).
+   * @throws ApiError `user_not_found`.
+   */
+  async setActive(id: string, isActive: boolean, by: Actor, tx: EntityManager): Promise<User> {
+    const user = await this.findLocked(id, tx);
+    if (user.isActive === isActive) return user;
+    await this.audit.record({ action: isActive ? 'user.restored' : 'user.suspended', by, subjectId: id }, tx);
+    return this.save(user, { isActive }, tx);
+  }
+
+  /** So that of two changes at once each tells the truth about what was before it. */
+  private async findLocked(id: string, tx: EntityManager): Promise<User> {
+    const user = await tx.findOne(User, { where: { id }, lock: { mode: 'pessimistic_write' } });
+    if (!user) throw UserErrors.notFound();
+    return user;
+  }
+
+  private async save(user: User, fields: Partial<User>, tx: EntityManager): Promise<User> {
+    const changes = { ...fields, updatedAt: this.clock.now() };
+    await tx.update(User, { id: user.id }, changes);
+    return Object.assign(user, changes);
   }
 }

@@ -203,7 +203,8 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = jest.spyOn(t.db.dataSource, 'createQueryRunner');
+      const queries = jest.spyOn(t.db, 'createQueryBuilder');
+      const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKey);
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0
           ? `${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}`
@@ -215,9 +216,9 @@ describe('API keys', () => {
         texts.map((text) => t.http.from().post('/generate', { key: text, body: CALL })),
       );
       expect(answers.every(({ status }) => status === 401)).toBe(true);
-      expect(queries).not.toHaveBeenCalled();
+      expect(isAsked()).toBe(false);
       await call(key);
-      expect(queries).toHaveBeenCalled();
+      expect(isAsked()).toBe(true);
       queries.mockRestore();
     });
 

@@ -2,6 +2,7 @@ import type { OpenAPIObject } from '@nestjs/swagger';
 import Ajv, { type ValidateFunction } from 'ajv';
 import { v7 as uuidv7 } from 'uuid';
 import { buildOpenApi } from '../../src/openapi';
+import { AuditSealer } from '../../src/platform/audit/audit-sealer';
 import type { Sent } from './http';
 import type { TestApp } from './test-app';
 
@@ -196,7 +197,9 @@ export async function inBatches<Item, Result>(
 }
 
 /** A digest of every row of every table: two are equal when nothing stored has changed in between. */
-export async function storedState({ db }: Pick<TestApp, 'db'>): Promise<Record<string, string>> {
+export async function storedState({ app, db }: Pick<TestApp, 'app' | 'db'>): Promise<Record<string, string>> {
+  // Else it would come in between, and change what nobody else did.
+  await app.get(AuditSealer, { strict: false }).seal();
   const tables = await db.query<{ name: string }[]>(
     `SELECT quote_ident(tablename) AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1`,
   );
