@@ -1,28 +1,57 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { ENV, type Env } from '../config/env';
 import type { Mail } from '../platform/mail/mail';
+import { layOut } from '../platform/mail/mail-layout';
+import { Mailer } from '../platform/mail/mailer';
+import { UsersService } from '../users/users.service';
+import { OneTimeTokens } from './one-time-tokens';
 
-/** The mail that proves an address. The token stands after `#`, so it reaches no server's log. */
-export function verificationMail(to: string, token: string, publicUrl: string): Mail {
-  return {
-    to,
-    subject: 'Verify your e-mail address',
-    text: `Welcome. Open this link within 24 hours and press the button, to show that this address is yours:
+/** The mails about accounts: each kind, and what it says. A token stands after `#`, so it reaches no server's log. */
+@Injectable()
+export class AuthMails implements OnModuleInit {
+  constructor(
+    private readonly mailer: Mailer,
+    private readonly users: UsersService,
+    private readonly oneTimeTokens: OneTimeTokens,
+    @Inject(ENV) private readonly env: Env,
+  ) {}
 
-${publicUrl}/verify-email#token=${token}
+  onModuleInit(): void {
+    this.mailer.define('verify_email', ({ tokenId }: { tokenId: string }) => this.verification(tokenId));
+    this.mailer.define('sign_up_attempt', ({ userId }: { userId: string }) => this.signUpAttempt(userId));
+  }
 
-If you did not sign up, ignore this mail: nothing happens.
-`,
-  };
-}
+  /** Lets the owner prove an address. */
+  private async verification(tokenId: string): Promise<Mail | null> {
+    const found = await this.oneTimeTokens.find(tokenId, 'verify_email');
+    return (
+      found &&
+      layOut({
+        to: found.user.email,
+        subject: 'Verify your e-mail address',
+        before: [
+          'Welcome. Open this link within 24 hours and press the button, to show that this address is yours:',
+        ],
+        link: { label: 'Verify my address', url: `${this.env.PUBLIC_URL}/verify-email#token=${found.token}` },
+        after: ['If you did not sign up, ignore this mail: nothing happens.'],
+      })
+    );
+  }
 
-/** Told to the owner of an address with which somebody tried to sign up again. */
-export function signUpAttemptMail(to: string, publicUrl: string): Mail {
-  return {
-    to,
-    subject: 'Somebody tried to sign up with your address',
-    text: `You have an account at ${publicUrl} already, with this e-mail address.
-
-If it was you: log in with the password you have.
-If it was not: you need not do anything, nothing was changed.
-`,
-  };
+  /** Tells the owner of an address that somebody tried to sign up with it again. */
+  private async signUpAttempt(userId: string): Promise<Mail | null> {
+    const user = await this.users.find(userId);
+    return (
+      user &&
+      layOut({
+        to: user.email,
+        subject: 'Somebody tried to sign up with your address',
+        before: [
+          `You have an account at ${this.env.PUBLIC_URL} already, with this e-mail address.`,
+          'If it was you: log in with the password you have.',
+          'If it was not: you need not do anything, nothing was changed.',
+        ],
+      })
+    );
+  }
 }

@@ -5,6 +5,7 @@ import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
+import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
 import { MailLinksController } from './mail-links.controller';
 import { OneTimeToken } from './one-time-token.entity';
@@ -21,7 +22,15 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     ApiKeysModule,
   ],
   controllers: [AuthController, MailLinksController],
-  providers: [AuthService, AccessTokens, SessionsService, OneTimeTokens, AccessTokenStrategy, ApiKeyStrategy],
+  providers: [
+    AuthService,
+    AuthMails,
+    AccessTokens,
+    SessionsService,
+    OneTimeTokens,
+    AccessTokenStrategy,
+    ApiKeyStrategy,
+  ],
   exports: [AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

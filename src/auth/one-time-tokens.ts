@@ -3,6 +3,7 @@ import { EntityManager, IsNull, MoreThan } from 'typeorm';
 import { parse, stringify, v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { Derivation } from '../platform/crypto/derivation';
+import type { User } from '../users/user.entity';
 import { OneTimeToken, type TokenPurpose } from './one-time-token.entity';
 
 const ID_BYTES = 16;
@@ -17,7 +18,10 @@ export class OneTimeTokens {
     private readonly derivation: Derivation,
   ) {}
 
-  /** Makes a token that works once, for `lifeMs` milliseconds; earlier ones of the same user and purpose end. */
+  /**
+   * Makes a token that works once, for `lifeMs` milliseconds; earlier ones of the same user and purpose end.
+   * @returns the id of its row, by which {@link find} gives the token to whoever mails it.
+   */
   async issue(
     userId: string,
     purpose: TokenPurpose,
@@ -29,9 +33,20 @@ export class OneTimeTokens {
     await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: now });
     const expiresAt = new Date(now.getTime() + lifeMs);
     await tx.insert(OneTimeToken, { id, userId, purpose, createdAt: now, expiresAt, usedAt: null });
-    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString(
-      'base64url',
-    );
+    return id;
+  }
+
+  /** A token by the id of its row, with its owner; null once it was used or replaced, or has expired. */
+  async find(
+    id: string,
+    purpose: TokenPurpose,
+    tx: EntityManager = this.db,
+  ): Promise<{ token: string; user: User } | null> {
+    const row = await tx.findOne(OneTimeToken, {
+      where: { id, purpose, usedAt: IsNull(), expiresAt: MoreThan(this.clock.now()) },
+      relations: { user: true },
+    });
+    return row?.user ? { token: this.tokenOf(row), user: row.user } : null;
   }
 
   /**
@@ -54,6 +69,12 @@ export class OneTimeTokens {
       .returning('user_id')
       .execute();
     return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
+  }
+
+  private tokenOf({ id, purpose }: OneTimeToken): string {
+    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString(
+      'base64url',
+    );
   }
 }
 

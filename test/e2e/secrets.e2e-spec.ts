@@ -10,7 +10,7 @@ describe('secrets', () => {
     const email = 'secretive@example.com';
     const password = 'my very own password 4711';
     await t.http.post('/auth/register', { body: { email, password } });
-    const mailToken = /#token=([\w-]+)/.exec(t.mailsTo(email)[0]?.text ?? '')?.[1] ?? '';
+    const mailToken = /#token=([\w-]+)/.exec((await t.mails(email))[0]?.text ?? '')?.[1] ?? '';
     await t.http.post(`/auth/verify-email?token=${mailToken}`);
     await t.http.post(`/auth/verify-email?token=${mailToken}`);
     await t.http.post('/auth/login', { body: { email, password: `${password}!` } });
@@ -85,6 +85,7 @@ describe('the mailbox', () => {
     const t = await startTestApp();
     const email = t.make.email();
     await t.http.post('/auth/register', { body: { email, password: 'a long enough one' } });
+    await t.settled();
     const html = await t.http.get('/dev/mailbox');
     expect(html.headers.get('content-type')).toBe('text/html; charset=utf-8');
     expect(html.text).toContain(email);

@@ -6,6 +6,7 @@ import { MailTransport } from './mail';
 import { Mailer } from './mailer';
 import { SmtpTransport } from './smtp-transport';
 
+/** Imported after the jobs, by which mail is sent. */
 @Global()
 @Module({})
 export class MailModule {
