@@ -3,7 +3,6 @@ import { ENV, type Env } from '../config/env';
 import type { Mail } from '../platform/mail/mail';
 import { layOut } from '../platform/mail/mail-layout';
 import { Mailer } from '../platform/mail/mailer';
-import { UsersService } from '../users/users.service';
 import { OneTimeTokens } from './one-time-tokens';
 
 /** The mails about accounts: each kind, and what it says. A token stands after `#`, so it reaches no server's log. */
@@ -11,14 +10,13 @@ import { OneTimeTokens } from './one-time-tokens';
 export class AuthMails implements OnModuleInit {
   constructor(
     private readonly mailer: Mailer,
-    private readonly users: UsersService,
     private readonly oneTimeTokens: OneTimeTokens,
     @Inject(ENV) private readonly env: Env,
   ) {}
 
   onModuleInit(): void {
     this.mailer.define('verify_email', ({ tokenId }: { tokenId: string }) => this.verification(tokenId));
-    this.mailer.define('sign_up_attempt', ({ userId }: { userId: string }) => this.signUpAttempt(userId));
+    this.mailer.define('sign_up_attempt', ({ tokenId }: { tokenId: string }) => this.signUpAttempt(tokenId));
   }
 
   /** Lets the owner prove an address. */
@@ -38,13 +36,13 @@ export class AuthMails implements OnModuleInit {
     );
   }
 
-  /** Tells the owner of an address that somebody tried to sign up with it again. */
-  private async signUpAttempt(userId: string): Promise<Mail | null> {
-    const user = await this.users.find(userId);
+  /** Tells the owner of an address that somebody tried to sign up with it again; of several that wait, the last one. */
+  private async signUpAttempt(tokenId: string): Promise<Mail | null> {
+    const found = await this.oneTimeTokens.find(tokenId, 'sign_up_attempt');
     return (
-      user &&
+      found &&
       layOut({
-        to: user.email,
+        to: found.user.email,
         subject: 'Somebody tried to sign up with your address',
         before: [
           `You have an account at ${this.env.PUBLIC_URL} already, with this e-mail address.`,

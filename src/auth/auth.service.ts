@@ -11,7 +11,7 @@ import { AuthErrors } from './auth.errors';
 import { OneTimeTokens } from './one-time-tokens';
 import { SessionsService } from './sessions.service';
 
-const VERIFICATION_LIFE_MS = 24 * 60 * 60 * 1_000;
+const MAIL_TOKEN_LIFE_MS = 24 * 60 * 60 * 1_000;
 
 export interface Registration extends Profile {
   readonly email: string;
@@ -51,18 +51,17 @@ export class AuthService {
   }: Registration): Promise<User> {
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     return this.db.transaction(async (tx) => {
-      const user = await this.users.create(input, tx);
-      if (user) {
-        const tokenId = await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx);
-        await this.mailer.send('verify_email', { tokenId }, tx);
-        return user;
-      }
+      const made = await this.users.create(input, tx);
+      if (!made && !this.env.SIGNUP_ENUMERATION_SAFE) throw UserErrors.emailTaken();
 
-      // The same work as above, or the answer's time would tell what the answer does not.
-      if (!this.env.SIGNUP_ENUMERATION_SAFE) throw UserErrors.emailTaken();
+      // A taken address costs the statements of a new one, or the answer's time would tell what the answer does not.
       const userId = await this.users.idOf(email, tx);
-      if (userId) await this.mailer.send('sign_up_attempt', { userId }, tx);
-      return this.users.draft(input);
+      const purpose = made ? 'verify_email' : 'sign_up_attempt';
+      if (userId) {
+        const tokenId = await this.oneTimeTokens.issue(userId, purpose, MAIL_TOKEN_LIFE_MS, tx);
+        await this.mailer.send(purpose, { tokenId }, tx);
+      }
+      return made ?? this.users.draft(input);
     });
   }
 

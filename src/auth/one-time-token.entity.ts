@@ -28,5 +28,5 @@ export class OneTimeToken {
   usedAt!: Date | null;
 }
 
-/** What a mailed token is for; it opens nothing else. */
-export type TokenPurpose = 'verify_email';
+/** What a mailed token is for; it opens nothing else. That of a `sign_up_attempt` opens nothing, and is never told. */
+export type TokenPurpose = 'verify_email' | 'sign_up_attempt';

@@ -159,6 +159,29 @@ describe('mail', () => {
     await database.drop();
   });
 
+  it('under way is taken, and its job ended, before the service closes its database', async () => {
+    const database = await copyDatabase();
+    const service = await start(database.url);
+    const begun = Promise.withResolvers<undefined>();
+    const answer = Promise.withResolvers<undefined>();
+    smtp.refuse = () => {
+      begun.resolve(undefined);
+      return answer.promise;
+    };
+    const email = await register(service);
+    await begun.promise;
+    const closed = service.close();
+    answer.resolve(undefined);
+    await closed;
+
+    expect(smtp.to(email)).toHaveLength(1);
+    expect(service.logLines.filter((line) => line.includes('"level":"error"'))).toEqual([]);
+    const next = await start(database.url);
+    expect(await next.db.query(`SELECT state FROM pgboss.job`)).toEqual([{ state: 'completed' }]);
+    await next.close();
+    await database.drop();
+  });
+
   it('is not sent by a transaction that is rolled back, nor for a token that was replaced', async () => {
     const to = t.make.email();
     const mailer = t.app.get(Mailer);

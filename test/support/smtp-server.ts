@@ -18,7 +18,7 @@ export interface ReceivedMail {
 export class SmtpServer {
   readonly received: ReceivedMail[] = [];
   /** Decides over each mail at the end of its data: a text is the refusal that is answered. */
-  refuse: (mail: ReceivedMail) => string | undefined = () => undefined;
+  refuse: (mail: ReceivedMail) => string | undefined | Promise<string | undefined> = () => undefined;
   private server: SMTPServer | undefined;
   private port = 0;
 
@@ -68,7 +68,7 @@ export class SmtpServer {
       raw: raw.toString('latin1'),
       parsed: await PostalMime.parse(raw),
     };
-    const refusal = this.refuse(mail);
+    const refusal = await this.refuse(mail);
     if (refusal === undefined) this.received.push(mail);
     return refusal;
   }

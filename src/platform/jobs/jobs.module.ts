@@ -1,7 +1,6 @@
-import { Global, Module } from '@nestjs/common';
+import { Module } from '@nestjs/common';
 import { Jobs } from './jobs';
 
-/** Imported after the database, so that at the end its workers stop before the connections close. */
-@Global()
+/** Not global: Nest ends global modules last, and the workers must end before the database, which is one. */
 @Module({ providers: [Jobs], exports: [Jobs] })
 export class JobsModule {}
