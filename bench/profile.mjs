@@ -38,18 +38,16 @@ await onStage(async (stage) => {
   console.log(`${result.answered} calls, ${result.perSecond.toFixed(0)} a second while profiled`);
   if (options.out) writeFileSync(options.out, JSON.stringify(profile));
   printProfile(profile, result.answered, stage.dist);
-  printStatements(before, after, result.answered);
+  printStatements(before, after);
 });
 
 /** Prints self time by function and by package, and our own functions with all they call. */
 function printProfile(profile, calls, dist) {
-  const times = timesByNode(profile);
   const nodes = new Map(profile.nodes.map((node) => [node.id, node]));
-  const busyUs = [...times].reduce((sum, [id, us]) => (nodeName(nodes.get(id)) === '(idle)' ? sum : sum + us), 0);
-  const isWork = ([name]) => !/^\((idle|root)\)/.test(name);
+  const times = timesByNode(profile, nodes);
+  const busyUs = [...times.values()].reduce((sum, us) => sum + us, 0);
   const rows = (sums) =>
     [...sums]
-      .filter(isWork)
       .sort(([, a], [, b]) => b - a)
       .slice(0, Number(options.top))
       .map(([name, us]) => [name, `${((us / busyUs) * 100).toFixed(1)} %`, (us / calls).toFixed(1)]);
@@ -58,12 +56,21 @@ function printProfile(profile, calls, dist) {
   const byFunction = group(times, (id) => `${nodeName(nodes.get(id))}  ${place(nodes.get(id), dist)}`);
   printTable('Self time by function', head, rows(byFunction));
   printTable('Self time by package', head, rows(group(times, (id) => packageOf(nodes.get(id), dist))));
-  printTable('Our own functions, with what they call before they wait', head, rows(ownTotals(profile, times, dist)));
+  printTable(
+    'Our own functions, with what they call before they wait',
+    head,
+    rows(ownTotals(profile, times, dist)),
+  );
 }
 
-function timesByNode({ samples, timeDeltas }) {
+/** Self times in microseconds, without waiting and without the profiler itself. */
+function timesByNode({ samples, timeDeltas }, nodes) {
   const times = new Map();
-  for (const [index, id] of samples.entries()) times.set(id, (times.get(id) ?? 0) + timeDeltas[index]);
+  for (const [index, id] of samples.entries()) {
+    const { functionName, url } = nodes.get(id).callFrame;
+    if (functionName === '(idle)' || functionName === '(root)' || url === 'node:inspector') continue;
+    times.set(id, (times.get(id) ?? 0) + timeDeltas[index]);
+  }
   return times;
 }
 
@@ -95,7 +102,11 @@ function nodeName({ callFrame: { functionName } }) {
 function place({ callFrame: { url, lineNumber } }, dist) {
   if (!url) return '';
   const path = url.startsWith('file:') ? fileURLToPath(url) : url;
-  const short = path.startsWith(dist) ? relative(dist, path) : path.startsWith(root) ? relative(root, path) : path;
+  const short = path.startsWith(dist)
+    ? relative(dist, path)
+    : path.startsWith(root)
+      ? relative(root, path)
+      : path;
   return `${short.replace(/^.*node_modules\//, '')}:${lineNumber + 1}`;
 }
 
@@ -108,12 +119,13 @@ function packageOf({ callFrame }, dist) {
   return (url.startsWith('file:') ? fileURLToPath(url) : url).startsWith(dist) ? 'cortex-auth' : url;
 }
 
-function printStatements(before, after, calls) {
+function printStatements(before, after) {
+  const calls = after.ledgerCalls - before.ledgerCalls;
   const earlier = new Map(before.rows.map((row) => [row.query, row]));
   const rows = after.rows
-    .map(({ query, calls: count, totalMs }) => ({
+    .map(({ query, count, totalMs }) => ({
       query: query.replace(/\s+/g, ' ').slice(0, 90),
-      count: count - (earlier.get(query)?.calls ?? 0),
+      count: count - (earlier.get(query)?.count ?? 0),
       ms: totalMs - (earlier.get(query)?.totalMs ?? 0),
     }))
     .filter(({ count }) => count > 0)

@@ -1,4 +1,5 @@
 import { Initial1795312484266 } from './1795312484266-initial';
+import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
-export const migrations = [Initial1795312484266];
+export const migrations = [Initial1795312484266, SessionFamilies1795315044619];

@@ -18,6 +18,7 @@ import { NestLog } from './platform/observability/log';
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const PARAM_LENGTH_MAX = 256;
+const SOCKET_LINGER_MS = 2_000;
 
 /** What stands outside `/api/v1`. */
 const OUTSIDE_PREFIX = [
@@ -25,7 +26,9 @@ const OUTSIDE_PREFIX = [
   'health',
   'health/live',
   'health/ready',
+  '.well-known/jwks.json',
   'verify-email',
+  'reset-password',
   'dev/mailbox',
   'dev/mailbox.json',
 ];
@@ -86,6 +89,8 @@ export function createAdapter(env: Env): FastifyAdapter {
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     genReqId: () => uuidv7(),
     clientErrorHandler: answerBrokenRequest,
+    // Fastify's own answer while it closes is no problem document.
+    return503OnClosing: false,
   });
 }
 
@@ -148,11 +153,17 @@ function logAccess(log: Logger, request: FastifyRequest & RequestState, reply: F
 /** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, phrase] =
-    error.code === 'HPE_HEADER_OVERFLOW' ? [431, 'Request Header Fields Too Large'] : [400, 'Bad Request'];
+  const [status, phrase] = brokenRequests[error.code ?? ''] ?? [400, 'Bad Request'];
   const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), uuidv7());
+  // The other side may keep its half open: a socket that is only ended stays.
+  setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();
   if (!socket.writable) return;
   socket.end(
     `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }
+
+const brokenRequests: Readonly<Record<string, readonly [status: number, phrase: string]>> = {
+  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
+};

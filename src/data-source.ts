@@ -2,12 +2,13 @@ import { DataSource } from 'typeorm';
 import { ApiKey } from './api-keys/api-key.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
+import { AttemptCount } from './limits/attempt-count.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { UsageLog } from './usage/usage-log.entity';
 import { User } from './users/user.entity';
 
 /** Every table's entity; `test/architecture.spec.ts` compares this list with the files. */
-export const entities = [User, ApiKey, Session, OneTimeToken, UsageLog];
+export const entities = [User, ApiKey, Session, OneTimeToken, AttemptCount, UsageLog];
 
 /** A data source outside the application, for commands on the schema. */
 export function createDataSource(url: string): DataSource {

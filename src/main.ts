@@ -12,12 +12,13 @@ import { createLog } from './platform/observability/log';
 async function main(): Promise<void> {
   const env = loadEnv();
   const log = createLog(env.LOG_LEVEL);
-  const started: { embedded?: EmbeddedPostgres; app?: NestFastifyApplication } = {};
+  const started: Started = {};
+  let running: EmbeddedPostgres | undefined;
   runUntilSignal({
     beginDrain: () => started.app?.get(Readiness).beginDrain(),
     graceMs: env.SHUTDOWN_GRACE_MS,
-    close: () => close(started),
-    abandon: () => started.embedded?.stopNow(),
+    close: () => close(started, env),
+    abandon: () => running?.stopNow(),
     report: (error) => {
       log.fatal({ err: error }, 'shutdown failed');
     },
@@ -29,12 +30,13 @@ async function main(): Promise<void> {
         log.fatal({ err: error }, 'the embedded database is lost');
         process.exit(1);
       };
-      started.embedded = await startEmbeddedPostgres(env.DATA_DIR, { onLost });
+      started.embedded = startEmbeddedPostgres(env.DATA_DIR, { onLost });
     }
-    started.app = await createApp(env, env.DATABASE_URL ?? started.embedded?.url ?? '', log);
+    running = await started.embedded;
+    started.app = await createApp(env, env.DATABASE_URL ?? running?.url ?? '', log);
     await started.app.listen(env.PORT, env.HOST);
   } catch (error) {
-    await close(started);
+    await close(started, env);
     throw error;
   }
   const url = await started.app.getUrl();
@@ -42,15 +44,19 @@ async function main(): Promise<void> {
   log.info({ url }, 'listening');
 }
 
-async function close({
-  app,
-  embedded,
-}: {
+/** What is running, or on its way: a signal may come at any moment. */
+interface Started {
+  embedded?: Promise<EmbeddedPostgres>;
   app?: NestFastifyApplication;
-  embedded?: EmbeddedPostgres;
-}): Promise<void> {
+}
+
+/** Answers what was accepted; connections that never send a whole request do not hold the process up. */
+async function close({ app, embedded }: Started, { PROVIDER_TIMEOUT_SECONDS }: Env): Promise<void> {
+  const patienceMs = (PROVIDER_TIMEOUT_SECONDS + 5) * 1_000;
+  const giveUp = setTimeout(() => app?.getHttpServer().closeAllConnections(), patienceMs);
   await app?.close();
-  await embedded?.stop();
+  clearTimeout(giveUp);
+  await (await embedded?.catch(() => undefined))?.stop();
 }
 
 function announce(env: Env, url: string): void {

@@ -42,6 +42,8 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
       'api_key_as_bearer',
     )
     .addTag('Account', 'Sign-up, log-in and profile.')
+    .addTag('Sessions', 'Where you are logged in.')
+    .addTag('Password', 'Changing and resetting it.')
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
     .addTag('Generate', 'The metered API.')

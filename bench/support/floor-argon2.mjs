@@ -8,7 +8,8 @@ answer('verify', async ({ hash, password, callers, seconds }) => {
   let verified = 0;
   const caller = async () => {
     while (performance.now() < endsAtMs) {
-      if (!(await argon2.verify(hash, password))) throw new Error('The password does not belong to the hash.');
+      if (!(await argon2.verify(hash, password)))
+        throw new Error('The password does not belong to the hash.');
       verified += 1;
     }
   };

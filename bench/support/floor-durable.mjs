@@ -29,9 +29,20 @@ let writing;
 const fastify = Fastify();
 fastify.post('/api/v1/generate', async ({ headers, body }) => {
   const keyHash = createHash('sha256').update(headers['x-api-key']).digest('hex');
-  const row = { id: randomUUID(), keyHash, endUser: body.user_id, tokens: body.prompt.length, at: new Date() };
+  const row = {
+    id: randomUUID(),
+    keyHash,
+    endUser: body.user_id,
+    tokens: body.prompt.length,
+    at: new Date(),
+  };
   await append(row);
-  return { request_id: row.id, text: body.prompt, provider: body.provider, usage: { total_tokens: row.tokens } };
+  return {
+    request_id: row.id,
+    text: body.prompt,
+    provider: body.provider,
+    usage: { total_tokens: row.tokens },
+  };
 });
 ready(await fastify.listen({ port: 0, host: '127.0.0.1' }));
 

@@ -20,12 +20,21 @@ ready();
  * Sends requests as fast as they are answered.
  * @returns the rate of 2xx answers a second, their latencies in milliseconds, and what else there was.
  */
-async function runLoad({ url, method = 'GET', headers, body, connections, seconds, rotateAddresses = false }) {
+async function runLoad({
+  url,
+  method = 'GET',
+  headers,
+  body,
+  connections,
+  seconds,
+  rotateAddresses = false,
+}) {
   const latencies = [];
   const failures = {};
   let startedAtMs = 0;
   const call = { method, headers, body };
-  if (rotateAddresses) call.setupRequest = (one) => ({ ...one, headers: { ...one.headers, 'x-forwarded-for': nextAddress() } });
+  if (rotateAddresses)
+    call.setupRequest = (one) => ({ ...one, headers: { ...one.headers, 'x-forwarded-for': nextAddress() } });
 
   const finished = await new Promise((resolve, reject) => {
     const options = { url, connections, duration: seconds, sampleInt: SAMPLE_MS, requests: [call] };
@@ -74,7 +83,10 @@ async function runPaced({ url, method, headers, body, ratePerSecond, seconds }) 
 function send(url, options, body) {
   return new Promise((resolve, reject) => {
     const outgoing = request(url, options, (response) => {
-      response.resume().once('end', () => resolve(response.statusCode)).once('error', reject);
+      response
+        .resume()
+        .once('end', () => resolve(response.statusCode))
+        .once('error', reject);
     });
     outgoing.once('error', reject).end(body);
   });

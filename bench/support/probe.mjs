@@ -4,7 +4,7 @@
  */
 import { Session } from 'node:inspector/promises';
 
-const PROFILE_INTERVAL_US = 200;
+const PROFILE_INTERVAL_US = 500;
 
 /** @type {Record<string, (value: any) => unknown>} */
 const handlers = { usage, startProfile, takeProfile };

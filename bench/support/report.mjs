@@ -13,14 +13,44 @@ export function spread(numbers, digits = 0) {
   return `${text(median(numbers))} (${text(Math.min(...numbers))} .. ${text(Math.max(...numbers))})`;
 }
 
+/** One field of each result. */
+export function column(results, name) {
+  return results.map((result) => result[name]);
+}
+
+/** The median of each round's ratio to the floor's same round, for the machine may be slower in one than in the next. */
+export function ratio(results, floor, name) {
+  return median(results.map((result, index) => result[name] / floor[index][name])).toFixed(2);
+}
+
 /** Prints rows of texts under a title, as aligned columns: the first to the left, the others to the right. */
 export function printTable(title, head, rows) {
   const all = [head, ...rows].map((row) => row.map(String));
-  const widths = head.map((_, column) => Math.max(...all.map((row) => (row[column] ?? '').length)));
-  const pad = (text, column) => (column === 0 ? text.padEnd(widths[column]) : text.padStart(widths[column]));
+  const widths = head.map((_, index) => Math.max(...all.map((row) => (row[index] ?? '').length)));
+  const pad = (text, index) => (index === 0 ? text.padEnd(widths[index]) : text.padStart(widths[index]));
   const lines = all.map((row) => `  ${row.map(pad).join('   ')}`.trimEnd());
   lines.splice(1, 0, `  ${widths.map((width) => '-'.repeat(width)).join('   ')}`);
   console.log(`\n${title}\n${lines.join('\n')}`);
+}
+
+/** Says so when anything was answered but 2xx: such figures are worth nothing. */
+export function warnOfFailures(results) {
+  const failed = results
+    .map(({ failures }) => failures)
+    .filter((failures) => Object.keys(failures).length > 0);
+  if (failed.length > 0) console.log(`  NOT 2xx, by status and round: ${JSON.stringify(failed)}`);
+}
+
+export function thousands(number) {
+  return number.toLocaleString('en-US');
+}
+
+export function percent(share) {
+  return `${(share * 100).toFixed(0)} %`;
+}
+
+export function mebibytes(bytes) {
+  return `${(bytes / 2 ** 20).toFixed(0)} MiB`;
 }
 
 /** One line about the machine, without its name. */

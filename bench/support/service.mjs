@@ -46,7 +46,9 @@ export async function makeCaller(url, database, name = 'bench') {
   );
   const { access_token: token } = await post(`${url}/api/v1/auth/login`, credentials);
   const wanted = { name, rate_limit_per_minute: 2_147_483_647 };
-  const { api_key: apiKey } = await post(`${url}/api/v1/auth/api-keys`, wanted, { authorization: `Bearer ${token}` });
+  const { api_key: apiKey } = await post(`${url}/api/v1/auth/api-keys`, wanted, {
+    authorization: `Bearer ${token}`,
+  });
   return { credentials, apiKey, passwordHash: rows[0].passwordHash };
 }
 
@@ -56,7 +58,11 @@ export function generateCall(url, apiKey) {
     url: `${url}/api/v1/generate`,
     method: 'POST',
     headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
-    body: JSON.stringify({ user_id: 'customer-42', prompt: 'Write one sentence about the sea.', provider: 'echo' }),
+    body: JSON.stringify({
+      user_id: 'customer-42',
+      prompt: 'Write one sentence about the sea.',
+      provider: 'echo',
+    }),
   };
 }
 
@@ -80,7 +86,13 @@ export async function timeToReady(root, directory) {
   const startedAtMs = performance.now();
   const npm = spawn('npm', ['start'], {
     cwd: root,
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, PORT: String(port), DATA_DIR: directory, LOG_LEVEL: 'warn' },
+    env: {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      PORT: String(port),
+      DATA_DIR: directory,
+      LOG_LEVEL: 'warn',
+    },
     stdio: ['ignore', 'ignore', 'inherit'],
     // A group of its own: npm need not pass a signal on.
     detached: true,

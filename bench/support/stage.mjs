@@ -22,15 +22,14 @@ export async function onStage(play) {
     settings: { shared_preload_libraries: 'pg_stat_statements' },
   });
   const database = new Client({ connectionString: postgres.url });
-  let isOver = false;
-  const takeDown = async () => {
-    if (isOver) return;
-    isOver = true;
-    await stopAll();
-    await database.end();
-    await postgres.stop();
-    rmSync(directory, { recursive: true, force: true });
-  };
+  let takenDown;
+  const takeDown = () =>
+    (takenDown ??= (async () => {
+      await stopAll();
+      await database.end();
+      await postgres.stop();
+      rmSync(directory, { recursive: true, force: true });
+    })());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
     process.once(signal, () => void takeDown().finally(() => process.exit(1)));
   }
@@ -45,15 +44,16 @@ export async function onStage(play) {
 }
 
 /**
- * Statements that the server has run so far, as `pg_stat_statements` counts them: each execution, BEGIN and COMMIT
+ * Statements that the service has sent so far, as `pg_stat_statements` counts them: each execution, BEGIN and COMMIT
  * included.
- * @returns the whole number, and the numbers by text.
+ * @returns the whole number, the numbers by text, and how many calls stand in the ledger by now.
  */
 export async function statementCounts(database) {
+  const { rows: ledger } = await database.query('SELECT count(*)::int AS calls FROM usage_logs');
   const { rows } = await database.query(
-    `SELECT query, calls::int, total_exec_time AS "totalMs" FROM pg_stat_statements
+    `SELECT query, calls::int AS count, total_exec_time AS "totalMs" FROM pg_stat_statements
      WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-       AND query !~ 'pg_stat_statements|floor_logs' AND toplevel`,
+       AND query !~ 'pg_stat_statements|count\\(\\*\\)::int AS calls|floor_logs' AND toplevel`,
   );
-  return { total: rows.reduce((sum, { calls }) => sum + calls, 0), rows };
+  return { total: rows.reduce((sum, { count }) => sum + count, 0), rows, ledgerCalls: ledger[0].calls };
 }

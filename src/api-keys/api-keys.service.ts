@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { EntityManager, In } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
+import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
 import { User } from '../users/user.entity';
 import { ApiKey } from './api-key.entity';
@@ -19,16 +20,25 @@ export interface NewApiKey {
   readonly expiresAt: Date | null;
 }
 
+/** A key with its owner. */
+export type OwnedApiKey = ApiKey & { user: User };
+
 @Injectable()
 export class ApiKeysService {
-  private readonly known: readonly string[];
+  private readonly permissions: readonly string[];
+  /** By hash. */
+  private readonly known: OneSecondCache<OwnedApiKey>;
 
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
     @Inject(ENV) private readonly env: Env,
   ) {
-    this.known = knownPermissions(env.EXTRA_PERMISSIONS);
+    this.permissions = knownPermissions(env.EXTRA_PERMISSIONS);
+    this.known = new OneSecondCache(
+      (hashes) => this.readKnown(hashes),
+      () => clock.nowMs(),
+    );
   }
 
   /**
@@ -36,8 +46,8 @@ export class ApiKeysService {
    * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
    */
   async create(userId: string, input: NewApiKey): Promise<{ key: string; apiKey: ApiKey }> {
-    const unknown = Object.keys(input.permissions).filter((name) => !this.known.includes(name));
-    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.known);
+    const unknown = Object.keys(input.permissions).filter((name) => !this.permissions.includes(name));
+    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
     const now = this.clock.now();
     if (input.expiresAt && input.expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
     const { key, hash, prefix } = generateApiKey();
@@ -84,17 +94,37 @@ export class ApiKeysService {
   async deactivate(userId: string, id: string): Promise<void> {
     const { affected } = await this.db.update(ApiKey, { id, userId }, { isActive: false });
     if (!affected) throw ApiKeyErrors.notFound();
+    this.known.evictWhere((key) => key.id === id);
   }
 
-  /** The key and its owner, when the text is a key that opens something now; else null. Garbage never reaches the database. */
-  async authenticate(text: string): Promise<(ApiKey & { user: User }) | null> {
+  /** Ends all keys of a user; call {@link forget} after the commit. */
+  async deactivateAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.update(ApiKey, { userId, isActive: true }, { isActive: false });
+  }
+
+  /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */
+  forget(userId: string): void {
+    this.known.evictWhere((key) => key.userId === userId);
+  }
+
+  /**
+   * The key and its owner, when the text is a key that opens something now; else null. At most a second behind the
+   * database, which garbage never reaches.
+   */
+  async authenticate(text: string): Promise<OwnedApiKey | null> {
     if (!isWellFormedApiKey(text)) return null;
-    const apiKey = await this.db.findOne(ApiKey, {
-      where: { keyHash: hashApiKey(text) },
-      relations: { user: true },
-    });
-    if (!apiKey?.user?.isActive || !apiKey.isUsable(this.clock.now())) return null;
-    return Object.assign(apiKey, { user: apiKey.user });
+    const apiKey = await this.known.get(hashApiKey(text));
+    return apiKey?.user.isActive && apiKey.isUsable(this.clock.now()) ? apiKey : null;
+  }
+
+  private async readKnown(hashes: readonly string[]): Promise<Map<string, OwnedApiKey>> {
+    const keys = await this.db
+      .createQueryBuilder(ApiKey, 'key')
+      .addSelect('key.keyHash')
+      .innerJoinAndSelect('key.user', 'user')
+      .where({ keyHash: In([...hashes]) })
+      .getMany();
+    return new Map((keys as OwnedApiKey[]).map((key) => [key.keyHash, key]));
   }
 }
 

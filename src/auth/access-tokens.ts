@@ -1,23 +1,17 @@
-import { createHmac } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { JwtService } from '@nestjs/jwt';
 import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
+import { type SigningKey, signingKeys } from './signing-keys';
 
-/** The only algorithm that is signed or accepted. */
-export const ACCESS_TOKEN_ALGORITHM = 'HS256';
 /** RFC 9068, 2.1: tells an access token from every other JWT. */
 const TOKEN_TYPE = 'at+jwt';
 /** How far the clocks of our own processes may differ. */
 const LEEWAY_SECONDS = 5;
 
-const headerSchema = z.strictObject({
-  alg: z.literal(ACCESS_TOKEN_ALGORITHM),
-  typ: z.literal(TOKEN_TYPE),
-  kid: z.string(),
-});
+const headerSchema = z.strictObject({ alg: z.string(), typ: z.literal(TOKEN_TYPE), kid: z.string() });
 
 const claimsSchema = z.object({
   iss: z.string(),
@@ -32,26 +26,26 @@ const claimsSchema = z.object({
 /** What an access token says. */
 export type AccessTokenClaims = z.infer<typeof claimsSchema>;
 
-/** Access tokens: JWTs of RFC 9068 in form, signed with `JWT_SECRET_KEY`, named by `kid`. */
+/** Access tokens: JWTs of RFC 9068 in form, signed with the first of {@link signingKeys}, named by `kid`. */
 @Injectable()
 export class AccessTokens {
   readonly issuer: string;
   readonly audience: string;
   readonly lifeSeconds: number;
-  private readonly keyId: string;
+  /** What a verifier may meet at most; which one a token needs, its key says. */
+  readonly algorithms: SigningKey['algorithm'][];
+  private readonly keys: readonly [SigningKey, ...SigningKey[]];
 
   constructor(
-    @Inject(ENV) private readonly env: Env,
+    @Inject(ENV) env: Env,
     private readonly clock: Clock,
     private readonly jwt: JwtService,
   ) {
     this.issuer = env.PUBLIC_URL;
     this.audience = `${env.PUBLIC_URL}/api/v1`;
     this.lifeSeconds = env.ACCESS_TOKEN_EXPIRE_MINUTES * 60;
-    this.keyId = createHmac('sha256', env.JWT_SECRET_KEY)
-      .update('cortex-auth:kid')
-      .digest('base64url')
-      .slice(0, 12);
+    this.keys = signingKeys(env);
+    this.algorithms = [...new Set(this.keys.map(({ algorithm }) => algorithm))];
   }
 
   /** A token for a user's session, for {@link lifeSeconds} from now. */
@@ -66,18 +60,26 @@ export class AccessTokens {
       iat,
       exp: iat + this.lifeSeconds,
     };
-    const header = { alg: ACCESS_TOKEN_ALGORITHM, typ: TOKEN_TYPE, kid: this.keyId } as const;
+    const [{ kid, algorithm, signWith }] = this.keys;
     return this.jwt.sign(claims, {
-      secret: this.env.JWT_SECRET_KEY,
-      algorithm: ACCESS_TOKEN_ALGORITHM,
-      header,
+      secret: signWith,
+      algorithm,
+      header: { alg: algorithm, typ: TOKEN_TYPE, kid },
     });
   }
 
   /** The key that a token's header names, or null when the header is not one of ours; nothing in it is fetched or followed. */
   keyFor(token: string): string | null {
     const header = headerSchema.safeParse(decodeSegment(token));
-    return header.success && header.data.kid === this.keyId ? this.env.JWT_SECRET_KEY : null;
+    if (!header.success) return null;
+    const { kid, alg } = header.data;
+    const key = this.keys.find((candidate) => candidate.kid === kid && candidate.algorithm === alg);
+    return key?.verifyWith ?? null;
+  }
+
+  /** The keys that others may verify with. */
+  publicKeys(): object[] {
+    return this.keys.flatMap(({ jwk }) => jwk ?? []);
   }
 
   /** The claims of a verified token, or null when one is missing or the token is not valid at this moment. */

@@ -2,13 +2,14 @@ import { Body, Controller, HttpCode, Post, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../common/access';
 import { MessageDto } from '../common/message.dto';
+import { Origin, type RequestOrigin } from '../common/origin';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { UserErrors } from '../users/users.errors';
 import { UserDto } from '../users/users.dto';
 import { LoginDto, LoginResultDto, RegisterDto, VerificationTokenDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
-import { AuthService, type Login, type Registration } from './auth.service';
+import { AuthService, type Registration } from './auth.service';
 
 @ApiTags('Account')
 @Public()
@@ -24,7 +25,7 @@ export class AuthController {
     description: 'Makes an account and mails a link that proves the address.',
   })
   @ApiOkResponse({ type: UserDto, description: 'The new account.' })
-  @ApiProblems(UserErrors.emailTaken)
+  @ApiProblems(UserErrors.emailTaken, AuthErrors.weakPassword)
   async register(@Body() body: RegisterDto): Promise<UserDto> {
     return UserDto.from(await this.auth.register(toRegistration(body)));
   }
@@ -35,8 +36,11 @@ export class AuthController {
   @ApiOperation({ summary: 'Log in', description: 'Gives an access token for the routes that need one.' })
   @ApiOkResponse({ type: LoginResultDto, description: 'An access token and whose it is.' })
   @ApiProblems(AuthErrors.invalidLogin)
-  async login(@Body() { email, password }: LoginDto): Promise<LoginResultDto> {
-    return toLoginResult(await this.auth.login(email, password));
+  async login(@Body() body: LoginDto, @Origin() origin: RequestOrigin): Promise<LoginResultDto> {
+    const { email, password, device_token } = body;
+    return LoginResultDto.fromLogin(
+      await this.auth.login({ email, password, deviceToken: device_token }, origin),
+    );
   }
 
   @Post('verify-email')
@@ -63,14 +67,5 @@ function toRegistration({ email, password, first_name, last_name, company }: Reg
     firstName: first_name || null,
     lastName: last_name || null,
     company: company || null,
-  };
-}
-
-function toLoginResult({ accessToken, expiresInSeconds, user }: Login): LoginResultDto {
-  return {
-    access_token: accessToken,
-    token_type: 'bearer',
-    expires_in: expiresInSeconds,
-    user: UserDto.from(user),
   };
 }

@@ -10,6 +10,8 @@ import {
 } from 'class-validator';
 import { CanonicalEmail } from '../users/canonical-email';
 import { ProfileDto, UserDto } from '../users/users.dto';
+import type { Login } from './auth.service';
+import { RefreshResultDto } from './sessions.dto';
 
 const PASSWORD_LENGTH_MIN = 8;
 const PASSWORD_LENGTH_MAX = 128;
@@ -84,27 +86,68 @@ export class LoginDto {
   @IsString()
   @MaxLength(1024)
   password!: string;
+
+  @ApiPropertyOptional({
+    maxLength: 512,
+    example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mb3ItdGhlLWRldmljZQ',
+    description: 'The device_token of an earlier log-in from this device.',
+  })
+  @IsOptional()
+  @IsString()
+  @MaxLength(512)
+  device_token?: string;
 }
 
-export class LoginResultDto {
+export class LoginResultDto extends RefreshResultDto {
   @ApiProperty({
-    example: 'eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl',
-    description: 'Send it as "Authorization: Bearer <token>".',
+    example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mb3ItdGhlLWRldmljZQ',
+    description: 'Send it with the next log-in from this device: an attacker cannot lock that one out.',
   })
-  access_token!: string;
-
-  @ApiProperty({
-    enum: ['bearer'],
-    example: 'bearer',
-    description: 'How to send the access token (RFC 6750).',
-  })
-  token_type!: 'bearer';
-
-  @ApiProperty({ type: 'integer', example: 1800, description: 'Life of the access token, in seconds.' })
-  expires_in!: number;
+  device_token!: string;
 
   @ApiProperty({ type: UserDto, description: 'Who logged in.' })
   user!: UserDto;
+
+  static fromLogin(this: void, login: Login): LoginResultDto {
+    return Object.assign(RefreshResultDto.from(login), {
+      device_token: login.deviceToken,
+      user: UserDto.from(login.user),
+    });
+  }
+}
+
+export class EmailDto {
+  @ApiProperty({
+    format: 'email',
+    maxLength: 254,
+    example: 'user@example.com',
+    description: 'E-mail address.',
+  })
+  @CanonicalEmail()
+  email!: string;
+}
+
+const passwordProperty = {
+  format: 'password',
+  minLength: PASSWORD_LENGTH_MIN,
+  maxLength: PASSWORD_LENGTH_MAX,
+  example: 'AnotherPassword456!',
+} as const;
+
+export class ChangePasswordDto {
+  @ApiProperty({
+    format: 'password',
+    maxLength: 1024,
+    example: 'SecurePassword123!',
+    description: 'The password so far.',
+  })
+  @IsString()
+  @MaxLength(1024)
+  current_password!: string;
+
+  @ApiProperty({ ...passwordProperty, description: 'The new password: any characters, 8 to 128 of them.' })
+  @Validate(PasswordLength)
+  new_password!: string;
 }
 
 const tokenProperty = {
@@ -120,4 +163,15 @@ export class VerificationTokenDto {
   @IsString()
   @MaxLength(512)
   token?: string;
+}
+
+export class ConfirmResetDto {
+  @ApiProperty({ ...tokenProperty })
+  @IsString()
+  @MaxLength(512)
+  token!: string;
+
+  @ApiProperty({ ...passwordProperty, description: 'The new password: any characters, 8 to 128 of them.' })
+  @Validate(PasswordLength)
+  new_password!: string;
 }

@@ -7,6 +7,36 @@ export const AuthErrors = {
     title: 'Log-in refused',
     detail: 'The e-mail address or the password is wrong.',
   }),
+  invalidRefreshToken: defineError({
+    code: 'invalid_refresh_token',
+    status: 401,
+    title: 'Refresh refused',
+    detail: 'The refresh token is not valid, or its session is over. Log in again.',
+  }),
+  sessionNotFound: defineError({
+    code: 'session_not_found',
+    status: 404,
+    title: 'Session not found',
+    detail: 'You have no session with this id.',
+  }),
+  wrongPassword: defineError({
+    code: 'wrong_password',
+    status: 400,
+    title: 'Current password wrong',
+    detail: 'The current password is not right, or was tried too often lately. Nothing was changed.',
+  }),
+  weakPassword: defineError({
+    code: 'weak_password',
+    status: 400,
+    title: 'Password too easy to guess',
+    detail: (reason: string) => `Choose another password: ${reason}.`,
+  }),
+  invalidResetToken: defineError({
+    code: 'invalid_reset_token',
+    status: 400,
+    title: 'Invalid reset token',
+    detail: 'This link was used already, has expired or was replaced by a newer one. Ask for a new one.',
+  }),
   invalidVerificationToken: defineError({
     code: 'invalid_verification_token',
     status: 400,

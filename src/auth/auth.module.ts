@@ -2,12 +2,18 @@ import { Module } from '@nestjs/common';
 import { JwtModule } from '@nestjs/jwt';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
+import { JobsModule } from '../platform/jobs/jobs.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
+import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
+import { PasswordController } from './password.controller';
+import { PasswordService } from './password.service';
+import { RefreshTokens } from './refresh-tokens';
+import { SessionsController } from './sessions.controller';
 import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
@@ -18,13 +24,16 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
   imports: [
     TypeOrmModule.forFeature([Session, OneTimeToken]),
     JwtModule.register({}),
+    JobsModule,
     UsersModule,
     ApiKeysModule,
   ],
-  controllers: [AuthController, MailLinksController],
+  controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
   providers: [
     AuthService,
     AuthMails,
+    PasswordService,
+    RefreshTokens,
     AccessTokens,
     SessionsService,
     OneTimeTokens,

@@ -1,13 +1,19 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager, IsNull, MoreThan } from 'typeorm';
-import { parse, stringify, v7 as uuidv7 } from 'uuid';
+import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { Derivation } from '../platform/crypto/derivation';
 import type { User } from '../users/user.entity';
 import { OneTimeToken, type TokenPurpose } from './one-time-token.entity';
 
-const ID_BYTES = 16;
-const TOKEN_BYTES = ID_BYTES + 32;
+const MINUTE_MS = 60_000;
+
+/** How long a token works, counted from when it is mailed. */
+const LIFE_MS: Readonly<Record<TokenPurpose, number>> = {
+  verify_email: 24 * 60 * MINUTE_MS,
+  sign_up_attempt: 24 * 60 * MINUTE_MS,
+  reset_password: 15 * MINUTE_MS,
+};
 
 /** Tokens for mailed links: a row's id and its HMAC, in base64url. Whoever reads the table cannot make one. */
 @Injectable()
@@ -19,34 +25,45 @@ export class OneTimeTokens {
   ) {}
 
   /**
-   * Makes a token that works once, for `lifeMs` milliseconds; earlier ones of the same user and purpose end.
-   * @returns the id of its row, by which {@link find} gives the token to whoever mails it.
+   * Makes a token that works once; earlier ones of the same user and purpose end.
+   * @returns the id of its row, by which {@link mail} gives the token to whoever writes the mail.
    */
-  async issue(
-    userId: string,
-    purpose: TokenPurpose,
-    lifeMs: number,
-    tx: EntityManager = this.db,
-  ): Promise<string> {
-    const now = this.clock.now();
+  async issue(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string> {
     const id = uuidv7();
-    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: now });
-    const expiresAt = new Date(now.getTime() + lifeMs);
-    await tx.insert(OneTimeToken, { id, userId, purpose, createdAt: now, expiresAt, usedAt: null });
+    const createdAt = this.clock.now();
+    await this.endAll(userId, purpose, tx);
+    await tx.insert(OneTimeToken, {
+      id,
+      userId,
+      purpose,
+      createdAt,
+      expiresAt: this.expiry(purpose),
+      usedAt: null,
+    });
     return id;
   }
 
-  /** A token by the id of its row, with its owner; null once it was used or replaced, or has expired. */
-  async find(
-    id: string,
-    purpose: TokenPurpose,
-    tx: EntityManager = this.db,
-  ): Promise<{ token: string; user: User } | null> {
-    const row = await tx.findOne(OneTimeToken, {
-      where: { id, purpose, usedAt: IsNull(), expiresAt: MoreThan(this.clock.now()) },
-      relations: { user: true },
-    });
-    return row?.user ? { token: this.tokenOf(row), user: row.user } : null;
+  /**
+   * Gives a token by the id of its row, with its owner, to be mailed. Its life begins now: however long the mail
+   * server was down, nobody gets a link that is over.
+   * @returns null when it was used or replaced.
+   */
+  async mail(id: string, purpose: TokenPurpose): Promise<{ token: string; user: User } | null> {
+    const isUnused = { id, purpose, usedAt: IsNull() };
+    await this.db.update(OneTimeToken, isUnused, { expiresAt: this.expiry(purpose) });
+    const row = await this.db.findOne(OneTimeToken, { where: isUnused, relations: { user: true } });
+    return row?.user ? { token: this.derivation.token('mail-token', id, purpose), user: row.user } : null;
+  }
+
+  /** Ends all unused tokens of a user and purpose. */
+  async endAll(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
+    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: this.clock.now() });
+  }
+
+  /** Makes a token usable again that was redeemed for something that could not be done just now. */
+  async giveBack(token: string, purpose: TokenPurpose): Promise<void> {
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
   }
 
   /**
@@ -54,11 +71,8 @@ export class OneTimeTokens {
    * @returns whose it was, or null when it is not a token, was used, has expired or is for something else.
    */
   async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string | null> {
-    const bytes = Buffer.from(token, 'base64url');
-    if (bytes.length !== TOKEN_BYTES) return null;
-    const id = idOf(bytes);
-    if (!id || !this.derivation.isMac('mail-token', `${purpose}:${id}`, bytes.subarray(ID_BYTES)))
-      return null;
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (!id) return null;
 
     const now = this.clock.now();
     const result = await tx
@@ -71,17 +85,7 @@ export class OneTimeTokens {
     return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
   }
 
-  private tokenOf({ id, purpose }: OneTimeToken): string {
-    return Buffer.concat([parse(id), this.derivation.mac('mail-token', `${purpose}:${id}`)]).toString(
-      'base64url',
-    );
-  }
-}
-
-function idOf(bytes: Buffer): string | null {
-  try {
-    return stringify(bytes.subarray(0, ID_BYTES));
-  } catch {
-    return null;
+  private expiry(purpose: TokenPurpose): Date {
+    return new Date(this.clock.nowMs() + LIFE_MS[purpose]);
   }
 }

@@ -1,31 +1,173 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { EntityManager, In, MoreThan, Not } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
+import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
-import { Session } from './session.entity';
+import { OneSecondCache } from '../platform/cache/one-second-cache';
+import { Mailer } from '../platform/mail/mailer';
+import { AuthErrors } from './auth.errors';
+import { RefreshTokens } from './refresh-tokens';
+import { Session, sessionHorizons } from './session.entity';
+
+/** Two tabs that refresh at once, or a client that lost an answer, get the same successor for so long. */
+const GRACE_MS = 10_000;
+
+/** A session's next refresh token. */
+export interface Refreshed {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly refreshToken: string;
+}
+
+/** A refresh: the next token, or the sign that somebody else has used this one. */
+export type RefreshOutcome = Refreshed | { readonly reusedBy: string };
+
+/** A session as AuthGuard asks about it. */
+interface KnownSession {
+  readonly principal: UserPrincipal;
+  readonly isActive: boolean;
+}
 
 @Injectable()
 export class SessionsService {
+  private readonly known: OneSecondCache<KnownSession>;
+
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
-  ) {}
-
-  /** Opens a session for a user who has just proven himself. @returns its id. */
-  async open(userId: string, tx: EntityManager = this.db): Promise<string> {
-    const id = uuidv7();
-    await tx.insert(Session, { id, userId, createdAt: this.clock.now() });
-    return id;
+    private readonly refreshTokens: RefreshTokens,
+    private readonly mailer: Mailer,
+  ) {
+    this.known = new OneSecondCache(
+      (ids) => this.readKnown(ids),
+      () => clock.nowMs(),
+    );
   }
 
-  /** Who a session belongs to, or null when it has ended or its user is suspended or gone. */
+  /** Opens a session for a user who has just proven himself. */
+  async open(userId: string, origin: RequestOrigin, tx: EntityManager = this.db): Promise<Refreshed> {
+    const now = this.clock.now();
+    const sessionId = uuidv7();
+    await tx.insert(Session, {
+      id: sessionId,
+      userId,
+      generation: 0,
+      rotatedAt: null,
+      createdAt: now,
+      lastUsedAt: now,
+      ipAddress: origin.ip,
+      userAgent: origin.userAgent,
+    });
+    return { userId, sessionId, refreshToken: this.refreshTokens.write({ sessionId, generation: 0 }) };
+  }
+
+  /**
+   * Exchanges a refresh token for its successor, in one statement, so of parallel tries one rotates. The immediate
+   * predecessor gets the same successor for ten seconds, while that is unused; whatever is older was used twice, by
+   * the user and by somebody else, and ends the session.
+   * @throws ApiError `invalid_refresh_token` when it is not a token, or its session is over.
+   */
+  async refresh(token: string, origin: RequestOrigin): Promise<RefreshOutcome> {
+    const name = this.refreshTokens.read(token);
+    if (!name) throw AuthErrors.invalidRefreshToken();
+    const { sessionId, generation } = name;
+    const now = this.clock.now();
+    const { madeAfter, usedAfter } = sessionHorizons(now);
+    const live = { id: sessionId, createdAt: MoreThan(madeAfter), lastUsedAt: MoreThan(usedAfter) };
+
+    const { affected } = await this.db.update(
+      Session,
+      { ...live, generation },
+      {
+        generation: generation + 1,
+        rotatedAt: now,
+        lastUsedAt: now,
+        ipAddress: origin.ip,
+        userAgent: origin.userAgent,
+      },
+    );
+    const session = await this.db.findOne(Session, { where: live, relations: { user: true } });
+    if (!session?.user?.isActive) throw AuthErrors.invalidRefreshToken();
+
+    const isSuccessor = session.generation === generation + 1;
+    const isInGrace = session.rotatedAt !== null && now.getTime() - session.rotatedAt.getTime() <= GRACE_MS;
+    if (affected === 0 && !(isSuccessor && isInGrace)) {
+      // Of several that notice, the one that ends the session tells the user.
+      if (await this.endReused(session)) return { reusedBy: session.userId };
+      throw AuthErrors.invalidRefreshToken();
+    }
+    return {
+      userId: session.userId,
+      sessionId,
+      refreshToken: this.refreshTokens.write({ sessionId, generation: generation + 1 }),
+    };
+  }
+
+  /** Who a session belongs to, or null when it has ended or its user is suspended; at most a second behind the database. */
   async principal(sessionId: string, userId: string): Promise<UserPrincipal | null> {
-    const session = await this.db.findOne(Session, {
-      where: { id: sessionId, userId },
+    const session = await this.known.get(sessionId);
+    return session?.isActive && session.principal.userId === userId ? session.principal : null;
+  }
+
+  /** The sessions of a user that are not over, last used first. */
+  list(userId: string): Promise<Session[]> {
+    const { madeAfter, usedAfter } = sessionHorizons(this.clock.now());
+    return this.db.find(Session, {
+      where: { userId, createdAt: MoreThan(madeAfter), lastUsedAt: MoreThan(usedAfter) },
+      order: { lastUsedAt: 'DESC', id: 'DESC' },
+    });
+  }
+
+  /** Ends a session. @returns whether the user had it. */
+  async end(userId: string, sessionId: string): Promise<boolean> {
+    const { affected } = await this.db.delete(Session, { id: sessionId, userId });
+    this.known.evict(sessionId);
+    return affected === 1;
+  }
+
+  /** Ends all sessions of a user, but the one he may go on with. In a transaction call {@link forget} after its commit. */
+  async endAll(userId: string, exceptSessionId: string | null, tx: EntityManager = this.db): Promise<void> {
+    await tx.delete(Session, { userId, ...(exceptSessionId !== null && { id: Not(exceptSessionId) }) });
+    if (tx === this.db) this.forget(userId);
+  }
+
+  /** Makes this process ask the database about a user's sessions again: after the commit of a change to him or them. */
+  forget(userId: string): void {
+    this.known.evictWhere(({ principal }) => principal.userId === userId);
+  }
+
+  /** Ends a session that two parties use, and tells its user. @returns whether it was there. */
+  private async endReused({ id, userId }: Session): Promise<boolean> {
+    const isEnded = await this.db.transaction(async (tx) => {
+      const { affected } = await tx.delete(Session, { id, userId });
+      if (affected === 1) await this.mailer.send('session_ended', { userId }, tx);
+      return affected === 1;
+    });
+    this.known.evict(id);
+    return isEnded;
+  }
+
+  private async readKnown(ids: readonly string[]): Promise<Map<string, KnownSession>> {
+    const { madeAfter, usedAfter } = sessionHorizons(this.clock.now());
+    const sessions = await this.db.find(Session, {
+      where: { id: In([...ids]), createdAt: MoreThan(madeAfter), lastUsedAt: MoreThan(usedAfter) },
       relations: { user: true },
     });
-    if (!session?.user?.isActive) return null;
-    return { kind: 'user', userId, sessionId, role: session.user.role, tier: session.user.tier };
+    return new Map(
+      sessions.flatMap(({ id, userId, user }) =>
+        user
+          ? [
+              [
+                id,
+                {
+                  isActive: user.isActive,
+                  principal: { kind: 'user', userId, sessionId: id, role: user.role, tier: user.tier },
+                },
+              ],
+            ]
+          : [],
+      ),
+    );
   }
 }

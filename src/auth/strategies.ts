@@ -5,7 +5,7 @@ import { HeaderAPIKeyStrategy } from 'passport-headerapikey';
 import { Strategy as JwtStrategy } from 'passport-jwt';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import type { ApiKeyPrincipal, Principal, UserPrincipal } from '../common/principal';
-import { ACCESS_TOKEN_ALGORITHM, AccessTokens } from './access-tokens';
+import { AccessTokens } from './access-tokens';
 import { SessionsService } from './sessions.service';
 
 type WithHeaders = Pick<FastifyRequest, 'headers'>;
@@ -25,7 +25,8 @@ export function credentialOf({ headers }: WithHeaders): Credential | null {
   if (key) return { kind: 'api-key', text: String(key) };
   const { authorization } = headers;
   if (!authorization) return null;
-  const text = authorization.startsWith('Bearer ') ? authorization.slice('Bearer '.length) : '';
+  // The name of a scheme is case-insensitive (RFC 9110, 11.1).
+  const text = /^Bearer /i.test(authorization) ? authorization.slice('Bearer '.length) : '';
   return { kind: text.startsWith('ctx_') ? 'api-key' : 'access-token', text };
 }
 
@@ -47,7 +48,7 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
         if (key) done(null, key);
         else done(new Error('The token names no key of ours.'));
       },
-      algorithms: [ACCESS_TOKEN_ALGORITHM],
+      algorithms: tokens.algorithms,
       issuer: tokens.issuer,
       audience: tokens.audience,
       // Expiry is decided in AccessTokens, by the injected clock.

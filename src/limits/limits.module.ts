@@ -1,16 +1,20 @@
 import { Global, Module } from '@nestjs/common';
 import { ThrottlerModule } from '@nestjs/throttler';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { AttemptCount } from './attempt-count.entity';
+import { Attempts } from './attempts';
 import { policies } from './policies';
 import { RateLimiter } from './rate-limiter';
 
 @Global()
 @Module({
   imports: [
+    TypeOrmModule.forFeature([AttemptCount]),
     ThrottlerModule.forRoot([
       { limit: policies.anonymous.limit, ttl: policies.anonymous.windowSeconds * 1_000 },
     ]),
   ],
-  providers: [RateLimiter],
-  exports: [RateLimiter, ThrottlerModule],
+  providers: [RateLimiter, Attempts],
+  exports: [RateLimiter, Attempts, ThrottlerModule],
 })
 export class LimitsModule {}

@@ -1,9 +1,18 @@
 import { normalizeIp } from '@nestjs/throttler';
 import type { Principal } from '../common/principal';
+import { canonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 import { plans } from '../users/plans';
 
-/** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, or one API key. */
-type Scope = 'address' | 'user' | 'api_key';
+/** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, one API key, or whoever names one e-mail address. */
+type Scope = 'address' | 'user' | 'api_key' | 'email';
+
+/** What a request is known by. */
+export interface Claimant {
+  readonly principal: Principal | undefined;
+  readonly ip: string;
+  /** The `email` of the body, as it was sent. */
+  readonly email: unknown;
+}
 
 export interface Policy {
   readonly scope: Scope;
@@ -19,7 +28,8 @@ export const policies = {
   'api-key': {
     scope: 'api_key',
     windowSeconds: 60,
-    limit: (who) => (who?.kind === 'api_key' ? who.rateLimitPerMinute : null),
+    limit: (who) =>
+      who?.kind === 'api_key' ? Math.min(who.rateLimitPerMinute, plans[who.tier].keyRatePerMinuteMax) : null,
   },
   'plan-hour': {
     scope: 'user',
@@ -35,6 +45,9 @@ export const policies = {
   'register-minute': { scope: 'address', windowSeconds: 60, limit: 10 },
   'register-hour': { scope: 'address', windowSeconds: 3_600, limit: 100 },
   login: { scope: 'address', windowSeconds: 60, limit: 20 },
+  'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
+  'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
+  'password-change': { scope: 'user', windowSeconds: 60, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
 } as const satisfies Record<string, Policy>;
 
@@ -56,10 +69,10 @@ export function generalPolicies(principal: Principal | undefined): readonly Poli
 }
 
 /** What a caller claims of a policy, or null when it does not limit him. */
-export function claimOf(name: PolicyName, principal: Principal | undefined, ip: string): Claim | null {
+export function claimOf(name: PolicyName, claimant: Claimant): Claim | null {
   const policy: Policy = policies[name];
-  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(principal);
-  const key = keyOf(policy.scope, principal, ip);
+  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(claimant.principal);
+  const key = keyOf(policy.scope, claimant);
   return limit === null || key === undefined
     ? null
     : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
@@ -71,7 +84,7 @@ export function addressClaim(name: 'wrong-credentials', ip: string): Claim {
   return { policy: name, key: normalizeIp(ip), limit, windowMs: windowSeconds * 1_000 };
 }
 
-function keyOf(scope: Scope, principal: Principal | undefined, ip: string): string | undefined {
+function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undefined {
   switch (scope) {
     case 'address':
       return normalizeIp(ip);
@@ -79,5 +92,10 @@ function keyOf(scope: Scope, principal: Principal | undefined, ip: string): stri
       return principal?.userId;
     case 'api_key':
       return principal?.kind === 'api_key' ? principal.apiKeyId : undefined;
+    case 'email':
+      // Whatever is longer is no address: the input is refused next, and must not be remembered.
+      return typeof email === 'string' && email.length <= EMAIL_LENGTH_MAX
+        ? canonicalEmail(email)
+        : undefined;
   }
 }

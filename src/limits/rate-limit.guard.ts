@@ -46,7 +46,9 @@ export class RateLimitGuard extends ThrottlerGuard {
       ...generalPolicies(req.user),
       ...(this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, context.getHandler()) ?? []),
     ];
-    const claims = names.flatMap((name) => claimOf(name, req.user, req.ip) ?? []);
+    const { email } = (req.body ?? {}) as { email?: unknown };
+    const claimant = { principal: req.user, ip: req.ip, email };
+    const claims = names.flatMap((name) => claimOf(name, claimant) ?? []);
     const { refused, states } = this.limiter.take(claims);
 
     setRateLimitHeaders(res, states);

@@ -36,30 +36,35 @@ export class RateLimiter implements OnModuleDestroy {
   /** Takes one place of every claim, or none of any. */
   take(claims: readonly Claim[]): Decision {
     const nowMs = this.clock.nowMs();
-    const held = claims.map((claim) => ({ claim, window: this.windowOf(claim) }));
     let refused: Decision['refused'];
-    for (const { claim, window } of held) {
-      const waitMs = window.waitMs(claim.limit, nowMs);
+    for (const claim of claims) {
+      const waitMs = this.waitMs(claim);
       if (waitMs > (refused?.waitMs ?? 0)) refused = { ...claim, waitMs };
     }
-    if (!refused) for (const { claim, window } of held) window.take(claim.limit, nowMs);
-    const states = held.map(({ claim, window }) => ({
-      claim,
-      remaining: window.remaining(claim.limit, nowMs),
-      resetMs: window.resetMs(nowMs),
-    }));
+    if (!refused) for (const claim of claims) this.windowFor(claim).take(claim.limit, nowMs);
+    const states = claims.map((claim) => {
+      const window = this.windows.get(nameOf(claim));
+      return {
+        claim,
+        remaining: window?.remaining(claim.limit, nowMs) ?? claim.limit,
+        resetMs: window?.resetMs(nowMs) ?? 0,
+      };
+    });
     return { refused, states };
   }
 
-  /** How long a claim would have to wait, in milliseconds; takes nothing. */
+  /** How long a claim would have to wait, in milliseconds; takes nothing and remembers nothing. */
   waitMs(claim: Claim): number {
-    return this.windowOf(claim).waitMs(claim.limit, this.clock.nowMs());
+    return (
+      this.windows.get(nameOf(claim))?.waitMs(claim.limit, this.clock.nowMs()) ??
+      (claim.limit > 0 ? 0 : claim.windowMs)
+    );
   }
 
-  private windowOf({ policy, key, windowMs }: Claim): SlidingWindow {
-    const name = `${policy}:${key}`;
+  private windowFor(claim: Claim): SlidingWindow {
+    const name = nameOf(claim);
     let window = this.windows.get(name);
-    if (!window) this.windows.set(name, (window = new SlidingWindow(windowMs)));
+    if (!window) this.windows.set(name, (window = new SlidingWindow(claim.windowMs)));
     return window;
   }
 
@@ -67,4 +72,8 @@ export class RateLimiter implements OnModuleDestroy {
     const nowMs = this.clock.nowMs();
     for (const [name, window] of this.windows) if (window.isIdle(nowMs)) this.windows.delete(name);
   }
+}
+
+function nameOf({ policy, key }: Claim): string {
+  return `${policy}:${key}`;
 }

@@ -66,10 +66,20 @@ export class Ledger implements OnApplicationShutdown {
     this.writing = undefined;
   }
 
+  /** A broken connection leaves open whether the batch was committed; ids are fixed, so sending it again is safe. */
+  private async insert(columns: unknown[]): Promise<void> {
+    try {
+      await this.db.query(APPEND_SQL, columns);
+    } catch (error) {
+      if (isDataError(error)) throw error;
+      await this.db.query(APPEND_SQL, columns);
+    }
+  }
+
   /** A line that the database refuses must not take its neighbours down: the batch is halved until it stands alone. */
   private async write(batch: readonly Waiting[]): Promise<void> {
     try {
-      await this.db.query(APPEND_SQL, columnsOf(batch.map(({ line }) => line)));
+      await this.insert(columnsOf(batch.map(({ line }) => line)));
       for (const { resolve } of batch) resolve();
     } catch (error) {
       if (!isDataError(error) || batch.length === 1) {

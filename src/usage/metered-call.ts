@@ -1,6 +1,7 @@
 import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
+import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
 import type { Consumption, PriceBook } from './price-book';
 import type { UsageLog } from './usage-log.entity';
@@ -9,8 +10,6 @@ export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
 export const Metered = (operation: string): MethodDecorator => SetMetadata(METERED_METADATA, operation);
-
-const USER_AGENT_LENGTH_MAX = 500;
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 
@@ -45,10 +44,11 @@ export class MeteredCall {
 
   /** The ledger's line for this call, answered with `statusCode` at `now`. */
   toLine(statusCode: number, now: Date): UsageLog {
-    const { id, user, ip, headers, method, routeOptions } = this.request;
+    const { user, method, routeOptions } = this.request;
+    const { requestId, ip, userAgent } = originOf(this.request);
     const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
     return {
-      id,
+      id: requestId,
       userId: user.userId,
       apiKeyId: user.kind === 'api_key' ? user.apiKeyId : null,
       operation: this.operation,
@@ -59,7 +59,7 @@ export class MeteredCall {
       tokensUsed: inputTokens + outputTokens,
       costUsd: formatUsd(this.costNanoUsd),
       ipAddress: ip,
-      userAgent: headers['user-agent']?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
+      userAgent,
       metadata: {
         path: routeOptions.url ?? '',
         method,

@@ -4,7 +4,7 @@ import { Transform } from 'class-transformer';
 import { IsEmail, MaxLength } from 'class-validator';
 
 /** The longest address a mail server must take: RFC 5321, 4.5.3.1.3, less the angle brackets. */
-const EMAIL_LENGTH_MAX = 254;
+export const EMAIL_LENGTH_MAX = 254;
 
 /**
  * The one form of an address that is compared, stored and mailed: Unicode NFKC, lower case, the domain in ASCII

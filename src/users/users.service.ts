@@ -66,6 +66,11 @@ export class UsersService {
     return user;
   }
 
+  /** The account, or null when it is gone. */
+  find(id: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.findOneBy(User, { id });
+  }
+
   /** The id of the account of an address in canonical form, or null. */
   async idOf(email: string, tx: EntityManager = this.db): Promise<string | null> {
     return (await tx.findOne(User, { select: { id: true }, where: { email } }))?.id ?? null;
@@ -76,20 +81,55 @@ export class UsersService {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
   }
 
+  /** The account with its password hash. @throws ApiError `invalid_token` when it is gone. */
+  async getForLogin(id: string, tx: EntityManager = this.db): Promise<User> {
+    const user = await tx
+      .createQueryBuilder(User, 'user')
+      .addSelect('user.passwordHash')
+      .where({ id })
+      .getOne();
+    if (!user) throw CommonErrors.invalidCredentials();
+    return user;
+  }
+
+  /**
+   * Replaces the password hash.
+   * @param verifiedHash the hash that was just verified: nothing is replaced when it is no longer the account's.
+   * @returns whether it was replaced.
+   */
+  async setPassword(
+    id: string,
+    passwordHash: string,
+    verifiedHash: string | undefined,
+    tx: EntityManager = this.db,
+  ): Promise<boolean> {
+    const { affected } = await tx.update(
+      User,
+      { id, ...(verifiedHash !== undefined && { passwordHash: verifiedHash }) },
+      { passwordHash, updatedAt: this.clock.now() },
+    );
+    return affected === 1;
+  }
+
   /** Changes the named parts of a profile. */
   async updateProfile(id: string, profile: Profile): Promise<User> {
     await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
     return this.get(id);
   }
 
-  /** Notes a log-in, and the new hash of a password whose old one was too weak. */
-  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<void> {
-    user.lastLogin = this.clock.now();
-    await tx.update(
+  /**
+   * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
+   * @returns false when the password was changed or the account suspended meanwhile: the log-in must not go on then.
+   */
+  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
+    const lastLogin = this.clock.now();
+    const { affected } = await tx.update(
       User,
-      { id: user.id },
-      { lastLogin: user.lastLogin, ...(newHash && { passwordHash: newHash }) },
+      { id: user.id, passwordHash: user.passwordHash, isActive: true },
+      { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );
+    Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
+    return affected === 1;
   }
 
   /** Marks an address as proven. */

@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, createPublicKey, generateKeyPairSync, type JsonWebKey, verify } from 'node:crypto';
 import { startTestApp, TEST_SECRETS, type TestApp } from '../support/test-app';
 
 type Json = Record<string, unknown>;
@@ -116,5 +116,77 @@ describe('access tokens', () => {
       expect((await t.http.from().get('/auth/me', { headers: { authorization } })).status).toBe(401);
     }
     expect((await t.http.from().get(`/auth/me?access_token=${token}`)).status).toBe(401);
+  });
+});
+
+describe('access tokens with ES256', () => {
+  const pem = (): string =>
+    generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      .privateKey.export({ type: 'pkcs8', format: 'pem' })
+      .toString();
+  const [oldKey, newKey] = [pem(), pem()];
+
+  it('are verified by others with the published key alone, and rotate without a refused request (11.1.1)', async () => {
+    const before = await startTestApp({ settings: { JWT_SIGNING_KEYS: oldKey } });
+    const during = await startTestApp({
+      settings: { JWT_SIGNING_KEYS: `${newKey}\n${oldKey}` },
+      databaseUrl: before.databaseUrl,
+    });
+    const after = await startTestApp({
+      settings: { JWT_SIGNING_KEYS: newKey },
+      databaseUrl: before.databaseUrl,
+    });
+    try {
+      const [oldToken, newToken] = [(await before.make.user()).token, (await during.make.user()).token];
+      const ask = async (t: TestApp, bearer: string): Promise<number> =>
+        (await t.http.from().get('/auth/me', { bearer })).status;
+      expect(
+        await Promise.all([
+          ask(before, oldToken),
+          ask(during, oldToken),
+          ask(during, newToken),
+          ask(after, newToken),
+        ]),
+      ).toEqual([200, 200, 200, 200]);
+      expect(await ask(after, oldToken)).toBe(401);
+
+      const { body } = await during.http.get('/.well-known/jwks.json');
+      const [head, payload, signature] = newToken.split('.');
+      const { kid, alg } = decode(head);
+      expect(alg).toBe('ES256');
+      const jwk = (body.keys as JsonWebKey[]).find((key) => key['kid'] === kid);
+      expect(jwk).toMatchObject({ kty: 'EC', crv: 'P-256', use: 'sig' });
+      expect(JSON.stringify(body)).not.toContain('"d"');
+      const key = createPublicKey({ key: jwk ?? {}, format: 'jwk' });
+      const isGenuine = verify(
+        'sha256',
+        Buffer.from(`${head ?? ''}.${payload ?? ''}`),
+        { key, dsaEncoding: 'ieee-p1363' },
+        Buffer.from(signature ?? '', 'base64url'),
+      );
+      expect(isGenuine).toBe(true);
+      expect(body.keys).toHaveLength(2);
+    } finally {
+      await after.close();
+      await during.close();
+      await before.close();
+    }
+  });
+
+  it('are refused when an HS256 token uses the public key as its secret', async () => {
+    const t = await startTestApp({ settings: { JWT_SIGNING_KEYS: newKey } });
+    try {
+      const { token } = await t.make.user();
+      const [header, claims] = token.split('.').slice(0, 2).map(decode) as [Json, Json];
+      const publicPem = createPublicKey(newKey).export({ type: 'spki', format: 'pem' }).toString();
+      for (const alg of ['HS256', 'ES256']) {
+        expect(
+          (await t.http.from().get('/auth/me', { bearer: forge({ ...header, alg }, claims, publicPem) }))
+            .status,
+        ).toBe(401);
+      }
+    } finally {
+      await t.close();
+    }
   });
 });

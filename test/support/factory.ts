@@ -28,7 +28,9 @@ export class Factory {
   }
 
   /** A user who is logged in; `token` is his access token. */
-  async user(fields: Partial<User> = {}): Promise<User & { token: string; sessionId: string }> {
+  async user(
+    fields: Partial<User> = {},
+  ): Promise<User & { token: string; sessionId: string; refreshToken: string }> {
     const now = this.clock.now();
     const user = Object.assign(new User(), {
       id: uuidv7(),
@@ -49,9 +51,12 @@ export class Factory {
       ...fields,
     });
     await this.db.insert(User, user);
-    const sessionId = await this.app.get(SessionsService, { strict: false }).open(user.id);
+    const origin = { requestId: uuidv7(), ip: '192.0.2.1', userAgent: 'factory' };
+    const { sessionId, refreshToken } = await this.app
+      .get(SessionsService, { strict: false })
+      .open(user.id, origin);
     const token = this.app.get(AccessTokens, { strict: false }).sign(user.id, sessionId);
-    return Object.assign(user, { token, sessionId });
+    return Object.assign(user, { token, sessionId, refreshToken });
   }
 
   /** An API key; `key` is the key itself. Without `userId` its owner is new. */

@@ -45,7 +45,12 @@ export interface Route {
 
 interface Operation {
   readonly security?: readonly Record<string, unknown>[];
-  readonly parameters?: readonly { in: 'query' | 'path'; name: string; required?: boolean; schema: FieldSchema }[];
+  readonly parameters?: readonly {
+    in: 'query' | 'path';
+    name: string;
+    required?: boolean;
+    schema: FieldSchema;
+  }[];
   readonly requestBody?: { content: Record<string, { schema: object }> };
   readonly responses: Record<string, { content?: Record<string, { examples?: object }> }>;
 }
@@ -63,18 +68,29 @@ export function routesOf({ app }: Pick<TestApp, 'app'>): Route[] {
   );
 }
 
-function routeOf(document: OpenAPIObject, ajv: Ajv, path: string, method: string, operation: Operation): Route {
+function routeOf(
+  document: OpenAPIObject,
+  ajv: Ajv,
+  path: string,
+  method: string,
+  operation: Operation,
+): Route {
   const bodySchema = operation.requestBody?.content['application/json']?.schema;
   const body = bodySchema && follow(document, bodySchema);
   const validate: ValidateFunction | undefined =
     bodySchema &&
-    ajv.compile(JSON.parse(JSON.stringify(bodySchema).replaceAll('"#/components', '"api#/components')) as object);
+    ajv.compile(
+      JSON.parse(JSON.stringify(bodySchema).replaceAll('"#/components', '"api#/components')) as object,
+    );
   const parameters = (operation.parameters ?? []).map(
     ({ in: where, name, required = false, schema }): RouteField => ({ in: where, name, required, schema }),
   );
-  const bodyFields = Object.entries(body?.properties ?? {}).map(
-    ([name, schema]): RouteField => ({ in: 'body', name, required: !!body?.required?.includes(name), schema }),
-  );
+  const bodyFields = Object.entries(body?.properties ?? {}).map(([name, schema]): RouteField => ({
+    in: 'body',
+    name,
+    required: !!body?.required?.includes(name),
+    schema,
+  }));
   return {
     name: `${method} ${path}`,
     method,
@@ -110,7 +126,10 @@ function exampleOf({ example, enum: choices, type, format, items, properties }: 
   if (choices) return choices[0];
   if (format === 'uuid') return uuidv7();
   if (type === 'array') return items ? [exampleOf(items)] : [];
-  if (type === 'object') return Object.fromEntries(Object.entries(properties ?? {}).map(([name, schema]) => [name, exampleOf(schema)]));
+  if (type === 'object')
+    return Object.fromEntries(
+      Object.entries(properties ?? {}).map(([name, schema]) => [name, exampleOf(schema)]),
+    );
   return type === 'integer' || type === 'number' ? 1 : type === 'boolean' ? true : 'text';
 }
 
@@ -124,37 +143,35 @@ export function exampleBody({ fields }: Route, t: Pick<TestApp, 'make'>): Record
 }
 
 /** The path with its parameters put in as they are; without one, a random UUID stands in. */
-export function pathOf({ path }: Route, parameters: Readonly<Record<string, string>> = {}): string {
+export function pathOf(
+  { path }: Pick<Route, 'path'>,
+  parameters: Readonly<Record<string, string>> = {},
+): string {
   return path.replace(/\{([^}]+)\}/g, (_match, name: string) => parameters[name] ?? uuidv7());
 }
 
-/** Hands out credentials so that no limit is ever met: a user serves twenty requests, the one key any number. */
+/** Hands out credentials so that no limit is ever met: a shared user serves twenty requests, the one key any number. */
 export class Callers {
   private static readonly REQUESTS_PER_USER = 20;
   private readonly users = new Map<string, Promise<{ token: string }>>();
   private readonly served = { user: 0, admin: 0 };
   private key: Promise<{ key: string }> | undefined;
 
-  constructor(private readonly t: TestApp) {}
+  constructor(private readonly t: Pick<TestApp, 'make'>) {}
 
-  /** What to send so that a route's guard lets the request in; nothing for a public route. */
-  async credential({ access }: Pick<Route, 'access'>): Promise<Pick<Sent, 'bearer' | 'key'>> {
-    switch (access) {
-      case 'public':
-        return {};
-      case 'api_key':
-        return { key: (await (this.key ??= this.makeKey())).key };
-      case 'user':
-      case 'admin':
-        return { bearer: (await this.nextUser(access)).token };
-    }
-  }
-
-  private nextUser(role: 'user' | 'admin'): Promise<{ token: string }> {
-    const name = `${role} ${Math.floor(this.served[role]++ / Callers.REQUESTS_PER_USER)}`;
-    const user = this.users.get(name) ?? this.t.make.user({ role, tierOverride: 'internal' });
+  /**
+   * What to send so that a route's guard lets the request in; nothing for a public route.
+   * @param isOwn for a user whom no other request speaks for.
+   */
+  async credential({ access }: Pick<Route, 'access'>, isOwn = false): Promise<Pick<Sent, 'bearer' | 'key'>> {
+    if (access === 'public') return {};
+    if (access === 'api_key') return { key: (await (this.key ??= this.makeKey())).key };
+    const name = isOwn
+      ? uuidv7()
+      : `${access} ${Math.floor(this.served[access]++ / Callers.REQUESTS_PER_USER)}`;
+    const user = this.users.get(name) ?? this.t.make.user({ role: access, tierOverride: 'internal' });
     this.users.set(name, user);
-    return user;
+    return { bearer: (await user).token };
   }
 
   private async makeKey(): Promise<{ key: string }> {
@@ -185,7 +202,11 @@ export async function storedState({ db }: Pick<TestApp, 'db'>): Promise<Record<s
   );
   const state: Record<string, string> = {};
   for (const { name } of tables) {
-    const sql = ['SELECT count(*) || coalesce(md5(string_agg(t::text, chr(10) ORDER BY t::text)), $1) AS digest FROM', name, 't'];
+    const sql = [
+      'SELECT count(*) || coalesce(md5(string_agg(t::text, chr(10) ORDER BY t::text)), $1) AS digest FROM',
+      name,
+      't',
+    ];
     const [row] = await db.query<{ digest: string }[]>(sql.join(' '), [' empty']);
     state[name] = row?.digest ?? '';
   }

@@ -8,7 +8,21 @@ export const deepObject = (depth: number): string => '{"a":'.repeat(depth) + '1'
 
 const types = [0, 1, '', 'text', true, false, [], ['text'], [[]], {}, { a: 1 }, null].map(text);
 
-const numbers = ['-1', '1.5', '2147483648', '9007199254740993', '1e21', '1e999', '-1e999', '-0', '1e-7', '"1"', '" 1"', '"1e3"', '"0x10"'];
+const numbers = [
+  '-1',
+  '1.5',
+  '2147483648',
+  '9007199254740993',
+  '1e21',
+  '1e999',
+  '-1e999',
+  '-0',
+  '1e-7',
+  '"1"',
+  '" 1"',
+  '"1e3"',
+  '"0x10"',
+];
 
 const strings = [
   ' ',
@@ -92,3 +106,55 @@ export const hostileStrings: readonly string[] = [
   '👩‍👩‍👧‍👦', '🏳️‍🌈', '😀'.repeat(20), 'مرحبا', '\u202etxt.exe', '\u200b', '\ufeff', '\u00ad', '\u2060a', 'é', 'e\u0301', 'ﬁ', 'K', 'İ', 'ß', 'Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A', '\ufffd', '\uffff', '𝕿𝖍𝖊', '田中さん', 'ﷺ',
   '\u0001\u0002', '\u001b[31mred\u001b[0m', '\u007f', '\u0085', '\u2028', '\u2029', 'a\nb', 'a\r\nSet-Cookie: a=b', '__proto__', 'constructor', 'hasOwnProperty', 'toString', '=1+1', '@SUM(1)', '{"a":1}', '[]', '"', "'",
 ]; // prettier-ignore
+
+/** Names of fields that no route takes, those that would be worth taking and those that mean something to JavaScript. */
+export const foreignFields: readonly string[] = [
+  'unknown', 'id', 'user_id', 'userId', 'is_admin', 'isAdmin', 'role', 'tier', 'tier_override', 'subscription_tier', 'is_verified', 'is_active', 'two_factor_enabled', 'key_hash', 'password_hash', 'passwordHash', 'created_at',
+  '', '$where', 'a.b', '__proto__', 'constructor', 'prototype', 'toString', 'valueOf', 'toLocaleString', 'hasOwnProperty', 'isPrototypeOf', 'propertyIsEnumerable', '__defineGetter__', '__lookupGetter__', 'then', 'toJSON', 'length',
+]; // prettier-ignore
+
+/** JSON texts for a field that takes one e-mail address; none of them is one. */
+export const addressSpellings: readonly string[] = [
+  '["a@example.com"]', '{"a@example.com":1}', '{"address":"a@example.com"}',
+  ...['a@example.com,b@example.com', 'a@example.com;b@example.com', 'a@example.com b@example.com', 'a@example.com\r\nBcc: b@example.com', 'a@example.com%0d%0aBcc: b@example.com', '"a b"@example.com', '"a"@example.com', 'a@b@example.com', '<a@example.com>', 'A <a@example.com>', 'a@[127.0.0.1]', 'a@127.0.0.1', 'a@localhost', 'a@example.com\0', 'a@exam\0ple.com', 'mailto:a@example.com', 'a(b)@example.com', 'a@example.com(b)', `${'a'.repeat(65)}@example.com`, `a@${'b'.repeat(250)}.com`, 'é@example.com', 'a@.com', '.a@example.com', '@example.com', 'a'].map(text),
+]; // prettier-ignore
+
+/** Content types that are not JSON, or are spelled so that a careless comparison takes one for the other; '' sends none. */
+export const contentTypes: readonly string[] = [
+  '', 'text/plain', 'text/json', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/json\ta', 'application/json a', 'application/json;', 'application/json; charset=utf-16', 'application/json, text/plain', 'text/plain, application/json', ' application/json', 'APPLICATION/JSON', 'Application/Json; Charset=UTF-8', 'application/problem+json', 'application/jsonx', 'application/*', '*/*', 'json', 'application/octet-stream',
+]; // prettier-ignore
+
+/** Texts for a query parameter, encoded as far as they go. */
+export const queryTexts: readonly string[] = [
+  ...hostileStrings.map(encodeURIComponent),
+  '%',
+  '%zz',
+  '%ED%A0%80',
+  '%FF',
+  '',
+  '-1',
+  '0',
+  '1.5',
+  '2147483648',
+  '1e999',
+];
+
+/** Texts for a path parameter that is an id; none of them is one that exists. */
+export const pathTexts: readonly string[] = [
+  ...hostileStrings.map(encodeURIComponent),
+  '0',
+  '-1',
+  '1e999',
+  '%00',
+  '%0d%0a',
+  'a'.repeat(256),
+  'a'.repeat(257),
+  'a'.repeat(5_000),
+  '00000000-0000-0000-0000-000000000000',
+  'ffffffff-ffff-ffff-ffff-ffffffffffff',
+  '%ED%A0%80',
+  '%FF',
+  '%',
+  '{id}',
+  '*',
+];

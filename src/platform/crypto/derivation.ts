@@ -1,9 +1,13 @@
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
+import { parse, stringify } from 'uuid';
 import { ENV, type Env } from '../../config/env';
 
 /** What a derived secret is for; each purpose has a key of its own, so a secret of one never passes for another. */
-export type Purpose = 'mail-token' | 'made-up-user';
+export type Purpose = 'mail-token' | 'refresh-token' | 'device-token' | 'attempts';
+
+const ID_BYTES = 16;
+const TOKEN_BYTES = ID_BYTES + 32;
 
 /** Secrets computed from `SECRET_KEY` instead of stored: HMAC-SHA-256 under a key per purpose (HKDF, RFC 5869). */
 @Injectable()
@@ -12,15 +16,25 @@ export class Derivation {
 
   constructor(@Inject(ENV) private readonly env: Env) {}
 
-  /** The 32-byte secret of a purpose and a message, such as a row's id. */
-  mac(purpose: Purpose, message: string): Buffer {
-    return createHmac('sha256', this.keyOf(purpose)).update(message).digest();
+  /**
+   * A token that names an id, in base64url: whoever reads the tables cannot make one.
+   * @param context what else the token is bound to; {@link idOf} needs the same.
+   */
+  token(purpose: Purpose, id: string, context: string): string {
+    return Buffer.concat([parse(id), this.mac(purpose, `${context}:${id}`)]).toString('base64url');
   }
 
-  /** Whether `candidate` is the secret of the message, in constant time. */
-  isMac(purpose: Purpose, message: string, candidate: Buffer): boolean {
-    const expected = this.mac(purpose, message);
-    return candidate.length === expected.length && timingSafeEqual(candidate, expected);
+  /** The id that a token names, or null when it is not a token of this purpose and context. */
+  idOf(purpose: Purpose, token: string, context: string): string | null {
+    const bytes = Buffer.from(token, 'base64url');
+    if (bytes.length !== TOKEN_BYTES) return null;
+    const id = readId(bytes);
+    return id && timingSafeEqual(this.mac(purpose, `${context}:${id}`), bytes.subarray(ID_BYTES)) ? id : null;
+  }
+
+  /** The 32-byte secret of a purpose and a message. */
+  mac(purpose: Purpose, message: string): Buffer {
+    return createHmac('sha256', this.keyOf(purpose)).update(message).digest();
   }
 
   private keyOf(purpose: Purpose): Buffer {
@@ -30,5 +44,13 @@ export class Derivation {
       this.keys.set(purpose, key);
     }
     return key;
+  }
+}
+
+function readId(bytes: Buffer): string | null {
+  try {
+    return stringify(bytes.subarray(0, ID_BYTES));
+  } catch {
+    return null;
   }
 }

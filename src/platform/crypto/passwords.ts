@@ -7,16 +7,17 @@ import pLimit from 'p-limit';
 import { CommonErrors } from '../../common/common.errors';
 import { ENV, type Env } from '../../config/env';
 
+/** Hashes run on libuv's four threads, as name look-ups do: one of them stays free. */
+const THREADS_MAX = 3;
 /** About two seconds of work: whoever comes later is told to come back instead of waiting longer. */
-const WAITING_MAX_PER_CORE = 50;
-/** bcrypt ignores what follows its 72nd byte, so a longer password would open the account of its beginning. */
+const WAITING_MAX_PER_THREAD = 50;
 const BCRYPT_BYTES_MAX = 72;
 
-/** Password hashing with argon2id, bounded: never more hashes at once than cores, and a short queue. */
+/** Password hashing with argon2id, bounded: never more hashes at once than cores or threads, and a short queue. */
 @Injectable()
 export class Passwords {
-  private readonly cores = availableParallelism();
-  private readonly limit = pLimit(this.cores);
+  private readonly atOnceMax = Math.min(availableParallelism(), THREADS_MAX);
+  private readonly limit = pLimit(this.atOnceMax);
   private readonly options: argon2.HashOptions;
   private readonly decoy: Promise<string>;
 
@@ -44,9 +45,11 @@ export class Passwords {
    * @throws ApiError `service_unavailable` when the queue is full.
    */
   async verify(hash: string | undefined, password: string): Promise<boolean> {
-    const candidate = hash ?? (await this.decoy);
+    // bcrypt ignores what follows its 72nd byte: a longer password would open the account of its beginning.
+    const isTooLong = hash?.startsWith('$2') === true && Buffer.byteLength(password) > BCRYPT_BYTES_MAX;
+    const candidate = hash === undefined || isTooLong ? await this.decoy : hash;
     const matches = await this.bounded(() => matchesHash(candidate, password));
-    return matches && hash !== undefined;
+    return matches && candidate === hash;
   }
 
   /** Whether a hash that just verified should be replaced: legacy bcrypt, or weaker than the settings now ask. */
@@ -55,7 +58,7 @@ export class Passwords {
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {
-    if (this.limit.pendingCount >= WAITING_MAX_PER_CORE * this.cores)
+    if (this.limit.pendingCount >= WAITING_MAX_PER_THREAD * this.atOnceMax)
       throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
     return this.limit(work);
   }
@@ -64,5 +67,5 @@ export class Passwords {
 async function matchesHash(hash: string, password: string): Promise<boolean> {
   if (hash.startsWith('$argon2')) return argon2.verify(hash, password.normalize('NFKC'));
   // The legacy service hashed the password as it was typed.
-  return Buffer.byteLength(password) <= BCRYPT_BYTES_MAX && bcrypt.compare(password, hash);
+  return bcrypt.compare(password, hash);
 }

@@ -2,6 +2,8 @@ import { DefaultNamingStrategy, type DataSourceOptions } from 'typeorm';
 import { migrations } from '../../../migrations';
 
 const CONNECT_TIMEOUT_MS = 3_000;
+/** Longer than any statement of a request takes; a server that is gone without a word is given up after it. */
+export const QUERY_TIMEOUT_MS = 15_000;
 
 /** Columns are named as on the wire: `lastUsed` is `last_used`. Tables are named by their entities. */
 class SnakeCaseNaming extends DefaultNamingStrategy {
@@ -14,8 +16,11 @@ class SnakeCaseNaming extends DefaultNamingStrategy {
   }
 }
 
-/** The connection options that the service, its tests and the migration commands share. */
-export function dataSourceOptions(url: string, poolMax: number): DataSourceOptions {
+/**
+ * The connection options that the service, its tests and the migration commands share.
+ * @param queryTimeoutMs undefined: a statement may take as long as it needs, as migrations do.
+ */
+export function dataSourceOptions(url: string, poolMax: number, queryTimeoutMs?: number): DataSourceOptions {
   return {
     type: 'postgres',
     url,
@@ -24,7 +29,12 @@ export function dataSourceOptions(url: string, poolMax: number): DataSourceOptio
     migrationsTableName: 'migrations',
     namingStrategy: new SnakeCaseNaming(),
     installExtensions: false,
-    extra: { max: poolMax, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+    extra: {
+      max: poolMax,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      query_timeout: queryTimeoutMs,
+      keepAlive: true,
+    },
   };
 }
 

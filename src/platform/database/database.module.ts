@@ -2,7 +2,7 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import type { Env } from '../../config/env';
-import { dataSourceOptions } from './data-source-options';
+import { dataSourceOptions, QUERY_TIMEOUT_MS } from './data-source-options';
 import { migrate } from './migrate';
 
 /** The connection to PostgreSQL; whoever starts waits until the schema is up to date. */
@@ -15,15 +15,15 @@ export class DatabaseModule {
       imports: [
         TypeOrmModule.forRootAsync({
           useFactory: () => ({
-            ...dataSourceOptions(databaseUrl, env.DATABASE_POOL_MAX),
+            ...dataSourceOptions(databaseUrl, env.DATABASE_POOL_MAX, QUERY_TIMEOUT_MS),
             autoLoadEntities: true,
             retryAttempts: 0,
           }),
           dataSourceFactory: async (options) => {
             if (!options) throw new Error('The data source has no options.');
-            const dataSource = await new DataSource(options).initialize();
-            await migrate(dataSource);
-            return dataSource;
+            const migrating = await new DataSource(dataSourceOptions(databaseUrl, 2)).initialize();
+            await migrate(migrating).finally(() => migrating.destroy());
+            return new DataSource(options).initialize();
           },
         }),
       ],

@@ -6,7 +6,8 @@ const MIGRATION_LOCK = 7_263_951_840;
 
 /**
  * Brings the schema up to date, that of the job queue included. Of several processes that start at once, one migrates
- * and the others wait for it: the lock belongs to a transaction, so it ends with its holder and works through a transaction pooler.
+ * and the others wait for it: the lock belongs to a transaction, so it ends with its holder and works through a
+ * transaction pooler.
  * @returns the names of the migrations that ran here.
  */
 export async function migrate(dataSource: DataSource): Promise<string[]> {

@@ -1,0 +1,247 @@
+import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildIfStale } from './build.mjs';
+
+/*
+ * npm run docs
+ * Writes what is derived from the code: the tables of docs/configuration.md, docs/errors.md and docs/limits.md,
+ * .env.example and docs/openapi.json. The text around the tables is written by hand.
+ */
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/**
+ * The generated files, by path: the text as it stands with its tables made anew.
+ * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
+ * src/common/api-error, `policies` of src/limits/policies and `plans` of src/users/plans.
+ * @param read gives the text of a file of the project.
+ */
+export function generatedFiles(facts, read) {
+  return {
+    '.env.example': envExample(facts),
+    'docs/configuration.md': fill(read('docs/configuration.md'), 'settings', settingsTable(facts)),
+    'docs/errors.md': fill(read('docs/errors.md'), 'errors', errorsTable(facts)),
+    'docs/limits.md': fill(
+      fill(read('docs/limits.md'), 'plans', plansTable(facts)),
+      'policies',
+      policiesTable(facts),
+    ),
+  };
+}
+
+/** The text of docs/openapi.json. */
+export function openApiText(document) {
+  return `${JSON.stringify(document, null, 2)}\n`;
+}
+
+function fill(text, name, block) {
+  const begin = `<!-- ${name}: written by npm run docs -->`;
+  const from = text.indexOf(begin) + begin.length;
+  const to = text.indexOf(`<!-- end of ${name} -->`);
+  if (!text.includes(begin) || to < from) throw new Error(`The marks of "${name}" are missing.`);
+  return `${text.slice(0, from)}\n\n${block}\n\n${text.slice(to)}`;
+}
+
+function settingsTable({ settings, parseEnv }) {
+  const required = requiredInProduction(parseEnv);
+  return table(
+    ['Setting', 'Value', 'Default', 'In production', 'What it does'],
+    Object.entries(settings.shape).map(([name, schema]) => {
+      const fallback = defaultOf(schema);
+      return [
+        `\`${name}\``,
+        ruleOf(schema),
+        fallback && `\`${fallback}\``,
+        required.includes(name) ? 'required' : '',
+        schema.description,
+      ];
+    }),
+  );
+}
+
+/** Asked of the check itself, so that the table cannot say anything else. */
+function requiredInProduction(parseEnv) {
+  try {
+    parseEnv({ NODE_ENV: 'production' }, () => ({}));
+  } catch (error) {
+    return error.faults.flatMap((fault) => /^(\w+) is required/.exec(fault)?.[1] ?? []);
+  }
+  throw new Error('Production starts without any setting.');
+}
+
+/** What a setting may be, as its own error message says it. */
+function ruleOf(schema) {
+  const { error } = schema.safeParse('?');
+  return error ? error.issues[0].message.replace(/^must (be |hold )?/, '') : 'text';
+}
+
+/** The default as one would write it into the environment; empty when there is none. */
+function defaultOf(schema) {
+  const { data } = schema.safeParse(undefined);
+  return data === undefined || (data === false && !/true or false/.test(ruleOf(schema))) ? '' : String(data);
+}
+
+function envExample({ settings }) {
+  const entries = Object.entries(settings.shape).map(([name, schema]) => {
+    const comment = wrap(schema.description.replaceAll('`', ''), 100).map((line) => `# ${line}`);
+    return [...comment, `${name}=${defaultOf(schema)}`].join('\n');
+  });
+  return `# Copy to .env and change what you need; the environment wins over it. An empty value counts as absent.
+# Each setting may also be given as NAME_FILE, the path of a file that holds the value.
+# Written by npm run docs; explained in docs/configuration.md.
+
+${entries.join('\n\n')}
+`;
+}
+
+function errorsTable({ errorCatalogue }) {
+  return table(
+    ['Code', 'Status', 'Title', 'Text'],
+    errorCatalogue().map(({ code, status, title, detail }) => [
+      `\`${code}\``,
+      String(status),
+      title,
+      detailText(detail),
+    ]),
+  );
+}
+
+/** A text that depends on the case shows the names of its parts, such as `{provider}`. */
+function detailText(detail) {
+  if (typeof detail === 'string') return detail;
+  const [, names] = /^\(?([\w\s,]*)\)?\s*=>/.exec(String(detail)) ?? [];
+  if (!names) throw new Error(`An error's text has parameters without a name: ${String(detail)}`);
+  // A list stands in for a text as well as for a list.
+  return detail(...names.split(',').map((name) => [`{${name.trim()}}`]));
+}
+
+function plansTable({ plans }) {
+  const rows = [
+    ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
+    ['active API keys', ({ activeKeysMax }) => activeKeysMax],
+    ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
+    ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],
+    ['metered requests in any 24 hours, per user', ({ requestsPerDayMax }) => requestsPerDayMax],
+  ];
+  const all = Object.values(plans);
+  return table(
+    ['', ...all.map(({ tier }) => `\`${tier}\``)],
+    rows.map(([title, value]) => [title, ...all.map((plan) => amount(value(plan)))]),
+  );
+}
+
+/** What falls under each policy. A policy without a sentence here fails, so none goes undocumented. */
+const policyScopes = {
+  anonymous: 'every request to a public route, but `/` and `/health`',
+  user: 'every request with an access token',
+  'api-key': 'every request with an API key',
+  'plan-hour': 'every request with an API key',
+  'plan-day': 'every request with an API key',
+  'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
+  'register-minute': '`POST /api/v1/auth/register`',
+  'register-hour': '`POST /api/v1/auth/register`',
+  login: '`POST /api/v1/auth/login`',
+  'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
+  'reset-address': '`POST /api/v1/auth/password/reset`',
+  'password-change': '`POST /api/v1/auth/password/change`',
+  'key-creation': '`POST /api/v1/auth/api-keys`',
+};
+
+function policiesTable({ policies, plans }) {
+  return table(
+    ['Policy', 'Applies to', 'Counted per', 'Limit', 'In any'],
+    Object.entries(policies).map(([name, policy]) => {
+      const scope = policyScopes[name];
+      if (!scope) throw new Error(`scripts/docs.mjs does not say what the policy "${name}" applies to.`);
+      return [
+        `\`${name}\``,
+        scope,
+        policy.scope.replace('_', ' '),
+        limitText(policy.limit, plans),
+        spanText(policy.windowSeconds),
+      ];
+    }),
+  );
+}
+
+function limitText(limit, plans) {
+  if (typeof limit === 'number') return amount(limit);
+  const ownLimit = 7;
+  const byTier = Object.values(plans).map(({ tier }) => [
+    tier,
+    limit({ kind: 'api_key', tier, rateLimitPerMinute: ownLimit }),
+  ]);
+  if (byTier.every(([, value]) => value === ownLimit)) return "the key's `rate_limit_per_minute`";
+  const usual = byTier[0][1];
+  const others = byTier.filter(([, value]) => value !== usual);
+  if (others.length > 1) return "by the owner's plan";
+  return [amount(usual), ...others.map(([tier, value]) => `\`${tier}\`: ${amount(value)}`)].join('; ');
+}
+
+function spanText(seconds) {
+  if (seconds % 3600 !== 0) return `${seconds} seconds`;
+  return seconds === 3600 ? 'hour' : `${seconds / 3600} hours`;
+}
+
+function amount(value) {
+  return value === null ? 'no limit' : value.toLocaleString('en-US');
+}
+
+function table(head, rows) {
+  const line = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), `|${' --- |'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
+
+function wrap(text, width) {
+  const lines = [''];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last && last.length + word.length >= width) lines.push(word);
+    else lines[lines.length - 1] = last ? `${last} ${word}` : word;
+  }
+  return lines;
+}
+
+async function main() {
+  process.chdir(root);
+  buildIfStale();
+  const { parseEnv } = await import('../dist/src/config/env.js');
+  const { settings } = await import('../dist/src/config/settings.js');
+  const { createApp } = await import('../dist/src/app.setup.js');
+  const { errorCatalogue } = await import('../dist/src/common/api-error.js');
+  const { policies } = await import('../dist/src/limits/policies.js');
+  const { plans } = await import('../dist/src/users/plans.js');
+
+  const facts = { settings, parseEnv, errorCatalogue, policies, plans };
+  const files = generatedFiles(facts, (path) => readFileSync(path, 'utf8'));
+  files['docs/openapi.json'] = openApiText(await openApiDocument(parseEnv, createApp));
+  for (const [path, text] of Object.entries(files)) {
+    writeFileSync(path, text);
+    console.log(path);
+  }
+}
+
+/** Of an application with the default settings, on a throw-away database. */
+async function openApiDocument(parseEnv, createApp) {
+  const { buildOpenApi } = await import('../dist/src/openapi.js');
+  const { createLog } = await import('../dist/src/platform/observability/log.js');
+  const { startEmbeddedPostgres } = await import('../dist/src/platform/database/embedded-postgres.js');
+
+  const secrets = () => ({ JWT_SECRET_KEY: 'j'.repeat(32), SECRET_KEY: 's'.repeat(32) });
+  const env = parseEnv({ NODE_ENV: 'test' }, secrets);
+  const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-docs-'));
+  const postgres = await startEmbeddedPostgres(directory, { durable: false });
+  try {
+    const app = await createApp(env, postgres.url, createLog('silent'));
+    const document = buildOpenApi(app);
+    await app.close();
+    return document;
+  } finally {
+    await postgres.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) void main();

@@ -1,0 +1,194 @@
+import { createPrivateKey } from 'node:crypto';
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+const flag = (fallback: boolean) =>
+  z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .default(fallback);
+
+const integer = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
+    .default(fallback);
+
+const urlOf = (...schemes: string[]) =>
+  z.string().refine(
+    (text) => {
+      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
+    },
+    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+  );
+
+const commaList = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
+
+const origins = z
+  .string()
+  .transform((text, context): string[] => {
+    if (!text.trimStart().startsWith('[')) return commaList.parse(text);
+    try {
+      return z.array(z.string()).parse(JSON.parse(text));
+    } catch {
+      context.addIssue('must be a JSON array of origins or a comma list');
+      return z.NEVER;
+    }
+  })
+  .refine(
+    (list) =>
+      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
+    'must hold origins such as https://app.example.com, without a path',
+  );
+
+const trustProxy = z.string().transform((text, context): number | string[] | false => {
+  if (text === 'false') return false;
+  if (/^\d{1,2}$/.test(text)) return Number(text);
+  const parts = commaList.parse(text);
+  const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
+  if (parts.length > 0 && parts.every(known)) return parts;
+  context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
+  return z.NEVER;
+});
+
+const mailAddress = z
+  .string()
+  .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
+
+const PEM_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/g;
+
+function isP256PrivateKey(pem: string): boolean {
+  try {
+    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1';
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Every setting: its rule, its default and what it does.
+ * `.env.example` holds exactly these names and `docs/configuration.md` these descriptions; a test compares them.
+ */
+export const settings = z.object({
+  NODE_ENV: z
+    .enum(['development', 'test', 'production'], 'must be development, test or production')
+    .default('development')
+    .describe('`production` refuses made-up secrets, the embedded database and the `echo` provider.'),
+  PORT: integer(0, 65_535, 8000).describe('TCP port to listen on; 0 takes a free one.'),
+  HOST: z.string().default('127.0.0.1').describe('Address to listen on; `0.0.0.0` in a container.'),
+  PUBLIC_URL: urlOf('https', 'http')
+    .transform((text) => text.replace(/\/+$/, ''))
+    .optional()
+    .describe(
+      'Where users reach the service; mailed links point here and nowhere else. Development: the address it listens on.',
+    ),
+  TRUST_PROXY: trustProxy
+    .default(false)
+    .describe(
+      'Whose `X-Forwarded-*` headers are believed: a number of hops, `loopback`, or a comma list of CIDR ranges. Default: nobody.',
+    ),
+  ALLOWED_ORIGINS: origins
+    .default([])
+    .describe('Browser origins that may call the API (CORS): a JSON array or a comma list. Default: none.'),
+  LOG_LEVEL: z
+    .enum(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'silent'],
+      'must be fatal, error, warn, info, debug or silent',
+    )
+    .default('info')
+    .describe('Lowest level that is logged, as JSON lines on standard output.'),
+  SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
+    'After SIGTERM, how long the service still accepts requests while `/health/ready` answers 503, in milliseconds.',
+  ),
+  DOCS_ENABLED: z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .optional()
+    .describe('Serve `/docs` and `/openapi.json`. Default: true, in production false.'),
+
+  DATABASE_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'PostgreSQL 15 or later; TLS by `sslmode` and `sslrootcert` in the URL. Development without it: an embedded server in `DATA_DIR`.',
+    ),
+  POSTGRES_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe('Another name for `DATABASE_URL`, which wins.'),
+  DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
+  DATA_DIR: z
+    .string()
+    .default('.data')
+    .describe('Folder of the embedded database and of the development secrets.'),
+
+  JWT_SECRET_KEY: z
+    .string()
+    .optional()
+    .describe('Signs access tokens (HS256); 32 bytes or more. Development: made once, kept in `DATA_DIR`.'),
+  JWT_SIGNING_KEYS: z
+    .string()
+    .transform((text) => text.match(PEM_BLOCK) ?? [''])
+    .refine(
+      (keys) => keys.every(isP256PrivateKey),
+      'must hold private keys of P-256 in PEM, one after the other',
+    )
+    .default([])
+    .describe(
+      'Signs access tokens with ES256 instead: private keys in PEM; the first signs, all are accepted, `/.well-known/jwks.json` shows their public halves. Easiest as `JWT_SIGNING_KEYS_FILE`.',
+    ),
+  SECRET_KEY: z
+    .string()
+    .optional()
+    .describe(
+      'Everything else that is derived or encrypted; 32 bytes or more, not `JWT_SECRET_KEY`. Development: made once.',
+    ),
+  ACCESS_TOKEN_EXPIRE_MINUTES: integer(1, 1440, 30).describe('Life of an access token, in minutes.'),
+  ARGON2_MEMORY_KIB: integer(19_456, 4_194_304, 19_456).describe(
+    'argon2id memory per hash, in KiB; upward only.',
+  ),
+  ARGON2_TIME_COST: integer(2, 100, 2).describe('argon2id passes; upward only.'),
+  REQUIRE_EMAIL_VERIFICATION: flag(false).describe('true: no API key before the e-mail address is verified.'),
+  SIGNUP_ENUMERATION_SAFE: z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .optional()
+    .describe(
+      'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
+    ),
+  EXTRA_PERMISSIONS: commaList
+    .refine(
+      (names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)),
+      'must be names of lower-case letters, digits and _.:-',
+    )
+    .default([])
+    .describe('Further permissions API keys may carry, for backends behind: a comma list.'),
+
+  SMTP_URL: urlOf('smtp', 'smtps')
+    .optional()
+    .describe('Mail server. Development without it: mail stays in memory and is read at `/dev/mailbox`.'),
+  MAIL_FROM: mailAddress.optional().describe('Sender of all mail, such as `Example <no-reply@example.com>`.'),
+
+  GEMINI_API_KEY: z.string().optional().describe('Enables the provider `gemini` of `POST /generate`.'),
+  OPENAI_API_KEY: z.string().optional().describe('Enables the provider `openai`.'),
+  ANTHROPIC_API_KEY: z.string().optional().describe('Enables the provider `anthropic`.'),
+  GEMINI_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe('Another address for Gemini, with its version, such as `https://gateway.example.com/v1beta`.'),
+  OPENAI_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe(
+      'Another address for OpenAI, or a server that speaks its chat completions, with its version (`.../v1`).',
+    ),
+  ANTHROPIC_BASE_URL: urlOf('https', 'http')
+    .optional()
+    .describe('Another address for Anthropic, with its version (`.../v1`).'),
+  PROVIDER_TIMEOUT_SECONDS: integer(1, 300, 60).describe(
+    'Longest wait for a provider, in seconds; then 504.',
+  ),
+});

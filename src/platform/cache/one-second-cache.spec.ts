@@ -1,0 +1,97 @@
+import { OneSecondCache } from './one-second-cache';
+
+/** A table, the statements that read it, and a clock. */
+function setUp(rows: Record<string, string>) {
+  const table = new Map(Object.entries(rows));
+  const statements: string[][] = [];
+  let now = 1_000_000;
+  let held: Promise<void> = Promise.resolve();
+  const cache = new OneSecondCache<string>(
+    async (keys) => {
+      statements.push([...keys]);
+      const found = new Map([...table].filter(([key]) => keys.includes(key)));
+      await held;
+      return found;
+    },
+    () => now,
+  );
+  return {
+    table,
+    statements,
+    cache,
+    advance: (ms: number) => (now += ms),
+    /** Holds every answer back until the returned function is called. */
+    hold: () => {
+      let release = (): void => undefined;
+      held = new Promise((resolve) => (release = resolve));
+      return release;
+    },
+  };
+}
+
+describe('OneSecondCache', () => {
+  it('reads all keys of one turn with one statement, and then believes them', async () => {
+    const { cache, statements } = setUp({ a: '1', b: '2' });
+    expect(await Promise.all([cache.get('a'), cache.get('b'), cache.get('a')])).toEqual(['1', '2', '1']);
+    expect(await cache.get('a')).toBe('1');
+    expect(statements).toEqual([['a', 'b']]);
+  });
+
+  it('sees a change of another process after one second, not later', async () => {
+    const { cache, table, advance } = setUp({ a: '1' });
+    await cache.get('a');
+    table.set('a', '2');
+    advance(999);
+    expect(await cache.get('a')).toBe('1');
+    advance(1);
+    expect(await cache.get('a')).toBe('2');
+  });
+
+  it('sees an evicted change at once', async () => {
+    const { cache, table } = setUp({ a: '1', b: '1' });
+    await Promise.all([cache.get('a'), cache.get('b')]);
+    table.clear();
+    cache.evict('a');
+    cache.evictWhere((value) => value === '1');
+    expect(await Promise.all([cache.get('a'), cache.get('b')])).toEqual([undefined, undefined]);
+  });
+
+  it('does not let a read that began before an eviction bring the old value back', async () => {
+    const { cache, table, hold } = setUp({ a: 'old' });
+    const release = hold();
+    const early = cache.get('a');
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    table.set('a', 'new');
+    cache.evict('a');
+    release();
+    expect(await early).toBe('old');
+    expect(await cache.get('a')).toBe('new');
+  });
+
+  it('does not remember what does not exist', async () => {
+    const { cache, table } = setUp({});
+    expect(await cache.get('a')).toBeUndefined();
+    table.set('a', '1');
+    expect(await cache.get('a')).toBe('1');
+  });
+
+  it('does not believe the future when the clock steps back', async () => {
+    const { cache, table, advance } = setUp({ a: '1' });
+    await cache.get('a');
+    table.set('a', '2');
+    advance(-5_000);
+    expect(await cache.get('a')).toBe('2');
+  });
+
+  it('passes a failed read on, and tries again', async () => {
+    let fails = true;
+    const cache = new OneSecondCache<string>(
+      (keys) =>
+        fails ? Promise.reject(new Error('down')) : Promise.resolve(new Map(keys.map((key) => [key, '1']))),
+      () => 0,
+    );
+    await expect(cache.get('a')).rejects.toThrow('down');
+    fails = false;
+    expect(await cache.get('a')).toBe('1');
+  });
+});
