@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -8,7 +9,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { AppModule } from './app.module';
 import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
-import { PROBLEM_TYPE, problemBody } from './common/problem.filter';
+import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import type { RequestState } from './common/principal';
 import type { Env } from './config/env';
 import { buildOpenApi } from './openapi';
@@ -40,7 +41,7 @@ const OUTSIDE_PREFIX = [
 export async function createApp(env: Env, databaseUrl: string, log: Logger): Promise<NestFastifyApplication> {
   const app = await NestFactory.create<NestFastifyApplication>(
     AppModule.register(env, databaseUrl, log),
-    createAdapter(env),
+    createAdapter(env, log),
     {
       // Fastify's own JSON parser refuses what Nest's would take: form bodies and prototype poisoning.
       bodyParser: false,
@@ -58,7 +59,7 @@ export async function setUpApp(
   log: Logger,
 ): Promise<NestFastifyApplication> {
   const fastify = app.getHttpAdapter().getInstance();
-  fastify.removeContentTypeParser('text/plain');
+  setUpBodies(fastify);
   app.setGlobalPrefix('api/v1', { exclude: OUTSIDE_PREFIX });
   app.useSecurityHeaders({ contentSecurityPolicy: contentSecurityPolicy, xFrameOptions: { action: 'deny' } });
   if (env.ALLOWED_ORIGINS.length > 0) {
@@ -80,15 +81,20 @@ export async function setUpApp(
   return app.init();
 }
 
-export function createAdapter(env: Env): FastifyAdapter {
+export function createAdapter(env: Env, log: Logger): FastifyAdapter {
   return new FastifyAdapter({
     bodyLimit: BODY_BYTES_MAX_DEFAULT,
     trustProxy: trustedProxies(env.TRUST_PROXY),
     requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS },
+    // A missing Host is ours to answer: Node's own answer has no body.
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     genReqId: () => uuidv7(),
     clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+      answerUnroutable(error, request, reply);
+      logAccess(log, request, reply);
+    },
     // Fastify's own answer while it closes is no problem document.
     return503OnClosing: false,
   });
@@ -115,6 +121,16 @@ const contentSecurityPolicy = {
   },
 };
 
+/** Bodies are JSON in UTF-8 and nothing else. Bytes that are not would be stored as another text than was sent. */
+function setUpBodies(fastify: FastifyInstance): void {
+  const parseJson = fastify.getDefaultJsonParser('error', 'error');
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
+    if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
+    else done(CommonErrors.malformedRequest());
+  });
+}
+
 function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger): void {
   fastify.addHook('onRoute', (route) => {
     const { bodyBytesMax } = (route.config ?? {}) as { bodyBytesMax?: number };
@@ -122,6 +138,7 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger)
   });
   fastify.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
+    if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
     if (readiness.isDraining) reply.header('connection', 'close');
     done();
@@ -130,6 +147,14 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger)
     logAccess(log, request, reply);
     done();
   });
+}
+
+/** RFC 9112, 3.2: exactly one Host, which only HTTP/1.0 may leave out; what is older than that is not spoken here. */
+function isSound({ raw }: FastifyRequest): boolean {
+  let hosts = 0;
+  for (let i = 0; i < raw.rawHeaders.length; i += 2)
+    if (raw.rawHeaders[i]?.toLowerCase() === 'host') hosts += 1;
+  return raw.httpVersionMajor >= 1 && (hosts === 1 || (hosts === 0 && raw.httpVersion === '1.0'));
 }
 
 /** One line per request: the route's template, never its query, which may hold a token. */
@@ -150,17 +175,51 @@ function logAccess(log: Logger, request: FastifyRequest & RequestState, reply: F
   );
 }
 
+/** Answers a path that cannot be decoded or has too long a part: the router refuses it before any hook runs. */
+function answerUnroutable(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = toApiError(error);
+  void reply
+    .headers({ ...protectiveHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
+    .status(problem.status)
+    .header('content-type', PROBLEM_TYPE)
+    .send(problemBody(problem, request.id));
+}
+
+/** What `useSecurityHeaders` sends, for the answers that are given before it is asked. */
+const protectiveHeaders = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'origin-agent-cluster': '?1',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'x-dns-prefetch-control': 'off',
+  'x-download-options': 'noopen',
+  'x-frame-options': 'DENY',
+  'x-permitted-cross-domain-policies': 'none',
+  'x-xss-protection': '0',
+};
+
 /** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   const [status, phrase] = brokenRequests[error.code ?? ''] ?? [400, 'Bad Request'];
-  const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), uuidv7());
+  const requestId = uuidv7();
+  const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), requestId);
   // The other side may keep its half open: a socket that is only ended stays.
   setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();
   if (!socket.writable) return;
-  socket.end(
-    `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
+  const headers = {
+    ...protectiveHeaders,
+    'content-type': PROBLEM_TYPE,
+    'content-length': Buffer.byteLength(body),
+    'x-request-id': requestId,
+    'cache-control': 'no-store',
+    connection: 'close',
+  };
+  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  socket.end(`HTTP/1.1 ${status} ${phrase}\r\n${head.join('')}\r\n${body}`);
 }
 
 const brokenRequests: Readonly<Record<string, readonly [status: number, phrase: string]>> = {

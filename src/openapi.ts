@@ -56,7 +56,11 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
   document.components = { ...document.components, schemas };
   for (const schema of Object.values(schemas)) closeObject(schema as Schema);
   for (const path of Object.values(document.paths)) {
-    for (const operation of Object.values(path) as Operation[]) documentProblems(operation);
+    for (const [method, operation] of Object.entries(path) as [string, Operation][]) {
+      // Public, as said outright: no credential is asked for.
+      operation.security ??= [];
+      documentProblems(method, operation);
+    }
   }
   return document;
 }
@@ -94,8 +98,8 @@ function closeObject(schema: Schema): void {
 }
 
 /** Spells the errors of an operation out: those it names and those any route has, by status, each with its code as an example. */
-function documentProblems(operation: Operation): void {
-  const byStatus = Map.groupBy(problemsOf(operation), ({ status }) => status);
+function documentProblems(method: string, operation: Operation): void {
+  const byStatus = Map.groupBy(problemsOf(method, operation), ({ status }) => status);
   for (const [status, definitions] of byStatus) {
     if (operation.responses[String(status)]) continue;
     operation.responses[String(status)] = {
@@ -112,7 +116,7 @@ function documentProblems(operation: Operation): void {
   }
 }
 
-function problemsOf(operation: Operation): ErrorDefinition[] {
+function problemsOf(method: string, operation: Operation): ErrorDefinition[] {
   const named = Object.keys(operation).filter((key) => key.startsWith(`${PROBLEMS_EXTENSION}-`));
   const codes = new Set(named.map((key) => key.slice(PROBLEMS_EXTENSION.length + 1)));
   for (const key of named) Reflect.deleteProperty(operation, key);
@@ -124,7 +128,11 @@ function problemsOf(operation: Operation): ErrorDefinition[] {
   if (!operation.tags?.includes('Health')) codes.add(LimitErrors.rateLimited.definition.code);
   if (operation.requestBody ?? operation.parameters?.length)
     for (const { definition } of withInput) codes.add(definition.code);
-  if (operation.requestBody) for (const { definition } of withBody) codes.add(definition.code);
+  // A body is read, and refused, also where none is asked for.
+  if (method !== 'get') for (const { definition } of withBody) codes.add(definition.code);
+  if (operation.parameters?.some((parameter) => 'in' in parameter && parameter.in === 'path')) {
+    codes.add(CommonErrors.uriTooLong.definition.code);
+  }
   return errorCatalogue().filter(({ code }) => codes.has(code));
 }
 

@@ -12,6 +12,7 @@ import {
   ValidatorConstraint,
   type ValidatorConstraintInterface,
 } from 'class-validator';
+import { Optional } from '../common/optional';
 import { IsTimestamp } from '../common/timestamp';
 import type { ApiKey } from './api-key.entity';
 
@@ -48,7 +49,7 @@ export class CreateApiKeyDto {
     description:
       'What the key may do: an empty object allows every ordinary operation, else only those set to true.',
   })
-  @IsOptional()
+  @Optional()
   @IsObject()
   @Validate(PermissionMap)
   permissions?: Record<string, boolean>;
@@ -61,7 +62,7 @@ export class CreateApiKeyDto {
     example: 100,
     description: 'Most requests in any 60 seconds; the plan sets the ceiling.',
   })
-  @IsOptional()
+  @Optional()
   @IsInt()
   @Min(1)
   @Max(RATE_LIMIT_MAX)

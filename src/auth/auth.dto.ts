@@ -1,6 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import {
-  IsOptional,
   IsString,
   MaxLength,
   Validate,
@@ -8,6 +7,7 @@ import {
   ValidatorConstraint,
   type ValidatorConstraintInterface,
 } from 'class-validator';
+import { Optional } from '../common/optional';
 import { CanonicalEmail } from '../users/canonical-email';
 import { ProfileDto, UserDto } from '../users/users.dto';
 import type { Login } from './auth.service';
@@ -66,7 +66,7 @@ export class RegisterDto extends ProfileDto {
     example: 'SecurePassword123!',
     description: 'The password once more, when a form asks for it twice.',
   })
-  @IsOptional()
+  @Optional()
   @Validate(SameAsPassword)
   confirm_password?: string;
 }
@@ -92,7 +92,7 @@ export class LoginDto {
     example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mb3ItdGhlLWRldmljZQ',
     description: 'The device_token of an earlier log-in from this device.',
   })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(512)
   device_token?: string;
@@ -159,7 +159,7 @@ const tokenProperty = {
 
 export class VerificationTokenDto {
   @ApiPropertyOptional(tokenProperty)
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(512)
   token?: string;

@@ -3,8 +3,11 @@ import type { FieldError } from './api-error';
 import { CommonErrors } from './common.errors';
 
 const DEPTH_MAX = 32;
-/** Names that mean something to JavaScript objects; class-transformer drops them, and an empty object may mean more than the one that was sent. */
-const POISONED_NAMES = new Set(['__proto__', 'constructor', 'prototype']);
+/**
+ * Names that mean something to every object: class-transformer skips them, and an empty object may mean more than the
+ * one that was sent.
+ */
+const POISONED_NAMES = new Set([...Object.getOwnPropertyNames(Object.prototype), 'prototype']);
 
 /**
  * Checks input against its DTO: unknown fields are refused, and so is what would fail or change on its way into
@@ -29,7 +32,7 @@ export class InputPipe extends ValidationPipe {
     const fault = findFault(value);
     if (fault)
       throw CommonErrors.validationFailed.with({ errors: [{ field: fault.field, message: fault.message }] });
-    if (metadata.type === 'body' && !isPlainObject(value ?? {})) {
+    if (metadata.type === 'body' && value !== undefined && !isPlainObject(value)) {
       throw CommonErrors.validationFailed.with({
         errors: [{ field: '', message: 'the body must be a JSON object' }],
       });

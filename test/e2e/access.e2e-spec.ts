@@ -183,6 +183,7 @@ describe('access', () => {
   /** How to make something of a user's that a path names; a new kind of resource gets its line here. */
   const resources: Readonly<Record<string, (userId: string) => Promise<{ id: string }>>> = {
     '/api/v1/auth/api-keys/{id}': (userId) => t.make.apiKey({ userId }),
+    '/api/v1/auth/sessions/{id}': async (userId) => ({ id: (await t.make.session(userId)).sessionId }),
   };
 
   it("answers for another user's resource exactly as for one that does not exist, and leaves it as it is", async () => {

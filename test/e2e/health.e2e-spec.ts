@@ -33,6 +33,7 @@ describe('health', () => {
         database,
       ]);
 
+      t.clock.advance(1_000);
       const health = await t.http.get('/health');
       expect(health.status).toBe(503);
       expect(health.body).toMatchObject({
@@ -50,6 +51,7 @@ describe('health', () => {
       await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
       await other.close();
     }
+    t.clock.advance(1_000);
     expect((await t.http.get('/health')).status).toBe(200);
     expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
   });

@@ -51,12 +51,15 @@ export class Factory {
       ...fields,
     });
     await this.db.insert(User, user);
-    const origin = { requestId: uuidv7(), ip: '192.0.2.1', userAgent: 'factory' };
-    const { sessionId, refreshToken } = await this.app
-      .get(SessionsService, { strict: false })
-      .open(user.id, origin);
+    const { sessionId, refreshToken } = await this.session(user.id);
     const token = this.app.get(AccessTokens, { strict: false }).sign(user.id, sessionId);
     return Object.assign(user, { token, sessionId, refreshToken });
+  }
+
+  /** A further session of a user. */
+  session(userId: string): Promise<{ sessionId: string; refreshToken: string }> {
+    const origin = { requestId: uuidv7(), ip: '192.0.2.1', userAgent: 'factory' };
+    return this.app.get(SessionsService, { strict: false }).open(userId, origin);
   }
 
   /** An API key; `key` is the key itself. Without `userId` its owner is new. */

@@ -150,9 +150,9 @@ export function pathOf(
   return path.replace(/\{([^}]+)\}/g, (_match, name: string) => parameters[name] ?? uuidv7());
 }
 
-/** Hands out credentials so that no limit is ever met: a shared user serves twenty requests, the one key any number. */
+/** Hands out credentials so that no limit is ever met: a shared user serves five requests, the one key any number. */
 export class Callers {
-  private static readonly REQUESTS_PER_USER = 20;
+  private static readonly REQUESTS_PER_USER = 5;
   private readonly users = new Map<string, Promise<{ token: string }>>();
   private readonly served = { user: 0, admin: 0 };
   private key: Promise<{ key: string }> | undefined;

@@ -1,3 +1,5 @@
+import fc from 'fast-check';
+
 /** What the tests of bad input send: JSON texts, so that what JavaScript cannot hold is among them. */
 
 const text = (value: unknown): string => JSON.stringify(value);
@@ -158,3 +160,34 @@ export const pathTexts: readonly string[] = [
   '{id}',
   '*',
 ];
+
+/** Bodies that are nearly the example, with fields changed or left out, and some that are nothing like it; the same for the same seed. */
+export function madeUpBodies(
+  example: Readonly<Record<string, unknown>>,
+  count: number,
+  seed: number,
+): Record<string, unknown>[] {
+  const anyText = fc.oneof(fc.constantFrom(...hostileStrings), fc.string({ unit: 'binary', maxLength: 300 }));
+  const anything = fc.oneof(
+    fc.jsonValue({ stringUnit: 'binary', maxDepth: 4 }),
+    anyText,
+    fc.integer(),
+    fc.double(),
+  );
+  const known = Object.entries(example).map(([name, value]) => [
+    name,
+    fc.oneof(
+      { weight: 3, arbitrary: fc.constant(value) },
+      { weight: 1, arbitrary: anything },
+      { weight: 1, arbitrary: anyText },
+    ),
+  ]);
+  const nearly = fc.record(Object.fromEntries(known) as Record<string, fc.Arbitrary<unknown>>, {
+    requiredKeys: [],
+  });
+  const wild = fc.dictionary(anyText, anything, { maxKeys: 5 });
+  return fc.sample(fc.oneof({ weight: 3, arbitrary: nearly }, { weight: 1, arbitrary: wild }), {
+    numRuns: count,
+    seed,
+  });
+}

@@ -80,7 +80,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     .useValue(clock)
     .compile();
   const app = await setUpApp(
-    module.createNestApplication<NestFastifyApplication>(createAdapter(env), { bodyParser: false }),
+    module.createNestApplication<NestFastifyApplication>(createAdapter(env, log), { bodyParser: false }),
     env,
     log,
   );

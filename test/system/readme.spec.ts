@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { NpmService, root, run } from './support/npm-service';
+import { killProcessesOf, NpmService, root, run } from './support/npm-service';
 import { buildService } from './support/service-process';
 
 const START_BLOCK = 'npm ci && npm start';
@@ -25,7 +25,8 @@ beforeAll(() => {
 
 afterAll(async () => {
   await NpmService.endAll();
-  rmSync(directory, { recursive: true, force: true });
+  if (process.platform === 'linux') killProcessesOf(directory);
+  rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 });
 
 describe('the shell blocks of the README', () => {

@@ -19,6 +19,7 @@ import { openEmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/
 import {
   type Ended,
   environment,
+  killProcessesOf,
   NpmService,
   type Place,
   processesOf,
@@ -48,8 +49,9 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await NpmService.endAll();
-  if (isLinux) expect(processesOf(base)).toEqual([]);
-  rmSync(base, { recursive: true, force: true });
+  const left = isLinux ? killProcessesOf(base) : [];
+  rmSync(base, { recursive: true, force: true, maxRetries: 3 });
+  expect(left).toEqual([]);
 });
 
 describe('npm start', () => {
@@ -72,6 +74,16 @@ describe('npm start', () => {
     await generate(second, apiKey);
     expect(await call(second, 'GET', 'auth/usage/stats', token)).toMatchObject({ total_requests: 2 });
     expect(await second.interrupt('SIGTERM')).toMatchObject({ code: 0, signal: null });
+    if (isLinux) expect(processesOf(data.DATA_DIR)).toEqual([]);
+  });
+
+  it('ends with Ctrl-C in the middle of a start, leaving no process', async () => {
+    const data = { DATA_DIR: join(base, 'early') };
+    const starting = NpmService.launch(data);
+    // Written when PostgreSQL begins to start, long before it is ready.
+    await until(() => existsSync(join(data.DATA_DIR, 'cluster', 'data', 'postmaster.pid')), LIMIT_MS);
+
+    expect(await starting.interrupt()).toMatchObject({ code: 0, signal: null });
     if (isLinux) expect(processesOf(data.DATA_DIR)).toEqual([]);
   });
 
@@ -138,10 +150,9 @@ describe('NODE_ENV=production npm start', () => {
   });
 
   it('lets two processes start at once on one empty database, of which one migrates', async () => {
-    const postgres = await startEmbeddedPostgres(join(base, 'external'), { durable: false });
+    await using postgres = await externalPostgres(join(base, 'external'));
+    const { client } = postgres;
     const settings = await productionSettings(postgres.url);
-    const client = new Client(postgres.url);
-    await client.connect();
     // No table can be made meanwhile, so that both come to the migrations before either runs them.
     await client.query('BEGIN');
     await client.query('LOCK TABLE pg_class IN SHARE MODE');
@@ -167,8 +178,6 @@ describe('NODE_ENV=production npm start', () => {
     expect((await fetch(`${other.url}/health/ready`)).status).toBe(200);
     expect(await other.interrupt()).toMatchObject({ code: 0 });
     expect(existsSync(settings.DATA_DIR)).toBe(false);
-    await client.end();
-    await postgres.stop();
   });
 });
 
@@ -346,6 +355,20 @@ function copyProject(clone: string, whole: boolean): string {
 function canNobodyRun(file: string, ...args: string[]): boolean {
   const env = environment({ npm_config_cache: '/nonexistent' });
   return isRoot && spawnSync(file, args, { ...nobody, cwd: '/', env, stdio: 'ignore' }).status === 0;
+}
+
+/** A server that no service owns, and a connection to it. */
+async function externalPostgres(
+  directory: string,
+): Promise<{ readonly url: string; readonly client: Client } & AsyncDisposable> {
+  const server = await startEmbeddedPostgres(directory, { durable: false });
+  const client = new Client(server.url);
+  await client.connect();
+  const end = async (): Promise<void> => {
+    await client.end();
+    await server.stop();
+  };
+  return { url: server.url, client, [Symbol.asyncDispose]: end };
 }
 
 /** How many connections wait for a lock. */

@@ -58,14 +58,20 @@ export class NpmService {
   private static readonly running = new Set<NpmService>();
   private address = '';
 
-  /**
-   * Resolves when the service listens, on a free port.
-   * @throws Error with what it said when it ends before.
-   */
-  static async start(given: Readonly<Record<string, string>>, place: Place = {}): Promise<NpmService> {
+  /** Begins a start, on a free port, and does not wait for it. */
+  static launch(given: Readonly<Record<string, string>>, place: Place = {}): NpmService {
     const child = launch(['npm', 'start'], { PORT: '0', ...given }, place);
     const service = new NpmService(child, listen(child));
     NpmService.running.add(service);
+    return service;
+  }
+
+  /**
+   * Resolves when the service listens.
+   * @throws Error with what it said when it ends before.
+   */
+  static async start(given: Readonly<Record<string, string>>, place: Place = {}): Promise<NpmService> {
+    const service = NpmService.launch(given, place);
     await until(() => service.isListening(), START_LIMIT_MS);
     return service;
   }
@@ -108,6 +114,19 @@ export class NpmService {
     this.address = /"url":"([^"]+)","msg":"listening"/.exec(this.said.stdout)?.[1] ?? '';
     return this.address !== '';
   }
+}
+
+/** Ends the processes of a throw-away folder that a failed test left running. @returns what ran. */
+export function killProcessesOf(folder: string): string[] {
+  const left = processesOf(folder);
+  for (const line of left) {
+    try {
+      process.kill(Number.parseInt(line, 10), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  return left;
 }
 
 /**
