@@ -147,13 +147,16 @@ describe('jobs', () => {
   it('have their tables made once by two services that start at once on an empty database', async () => {
     const empty = await copyDatabase('template0');
     const services = await Promise.all([0, 1].map(() => startTestApp({ databaseUrl: empty.url })));
-    const email = services[0]?.make.email() ?? '';
-    for (const { http } of services) {
-      expect((await http.get('/health/ready')).status).toBe(200);
-      await http.post('/auth/register', { body: { email, password: 'a long enough one' } });
+    try {
+      const email = services[0]?.make.email() ?? '';
+      for (const { http } of services) {
+        expect((await http.get('/health/ready')).status).toBe(200);
+        await http.post('/auth/register', { body: { email, password: 'a long enough one' } });
+      }
+      expect(await services[0]?.mails(email)).toHaveLength(1);
+    } finally {
+      await Promise.all(services.map((service) => service.close()));
+      await empty.drop();
     }
-    expect(await services[0]?.mails(email)).toHaveLength(1);
-    await Promise.all(services.map((service) => service.close()));
-    await empty.drop();
   });
 });

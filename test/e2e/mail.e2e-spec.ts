@@ -2,7 +2,7 @@ import { OneTimeTokens } from '../../src/auth/one-time-tokens';
 import { Mailer } from '../../src/platform/mail/mailer';
 import { layOut } from '../../src/platform/mail/mail-layout';
 import { copyDatabase } from '../support/database';
-import { retryJobsNow } from '../support/jobs';
+import { jobTables, retryJobsNow } from '../support/jobs';
 import { SmtpServer } from '../support/smtp-server';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -11,6 +11,8 @@ const PASSWORD = 'a long enough one';
 describe('mail', () => {
   const smtp = new SmtpServer();
   let t: TestApp;
+  /** What a test began and may not have come to end. */
+  const endings: (() => Promise<void>)[] = [];
   const start = (databaseUrl?: string): Promise<TestApp> =>
     startTestApp({
       settings: {
@@ -20,24 +22,21 @@ describe('mail', () => {
       },
       ...(databaseUrl !== undefined && { databaseUrl }),
     });
+  const startAnother = async (databaseUrl: string): Promise<TestApp> => {
+    const another = await start(databaseUrl);
+    endings.unshift(() => another.close());
+    return another;
+  };
+  const makeDatabase = async (): Promise<string> => {
+    const database = await copyDatabase();
+    endings.unshift(() => database.drop());
+    return database.url;
+  };
   const register = async (app: TestApp = t): Promise<string> => {
     const email = app.make.email();
     const { status } = await app.http.from().post('/auth/register', { body: { email, password: PASSWORD } });
     expect(status).toBe(200);
     return email;
-  };
-  /** Every row of every table of the job queue. */
-  const jobTables = async ({ db }: TestApp = t): Promise<string> => {
-    const tables = await db.query<{ name: string }[]>(
-      `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'pgboss'`,
-    );
-    expect(tables.length).toBeGreaterThan(5);
-    const rows: string[] = [];
-    for (const { name } of tables) {
-      const found = await db.query<{ row: string }[]>(`SELECT t::text AS row FROM pgboss."${name}" t`);
-      rows.push(...found.map(({ row }) => row));
-    }
-    return rows.join('\n');
   };
 
   beforeAll(async () => {
@@ -48,6 +47,9 @@ describe('mail', () => {
     smtp.refuse = () => undefined;
     await smtp.stop();
     await smtp.start();
+  });
+  afterEach(async () => {
+    for (const end of endings.splice(0)) await end();
   });
   afterAll(async () => {
     await t.close();
@@ -108,7 +110,7 @@ describe('mail', () => {
     for (let round = 0; round < 2; round++) {
       await t.settled();
       expect(smtp.to(email)).toEqual([]);
-      const tables = await jobTables();
+      const tables = await jobTables(t.db);
       for (const quote of quotes) expect(tables).not.toContain(quote);
       await retryJobsNow(t.db);
     }
@@ -128,11 +130,8 @@ describe('mail', () => {
     const email = await register();
     await t.settled();
     // As if the process had died between the server's answer and the end of the job.
-    await t.db.query(
-      `UPDATE pgboss.job SET state = 'retry', completed_on = NULL, start_after = now()
-       WHERE id = $1`,
-      [smtp.to(email)[0]?.parsed.messageId?.slice(1, 37)],
-    );
+    const sql = `UPDATE pgboss.job SET state = 'retry', completed_on = NULL, start_after = now() WHERE id = $1`;
+    await t.db.query(sql, [smtp.to(email)[0]?.parsed.messageId?.slice(1, 37)]);
     await t.settled();
 
     const ids = smtp.to(email).map(({ parsed }) => parsed.messageId);
@@ -140,23 +139,22 @@ describe('mail', () => {
   });
 
   it('waits for a server that is down, across a restart of the service, and then arrives once', async () => {
-    const database = await copyDatabase();
-    const first = await start(database.url);
+    const databaseUrl = await makeDatabase();
+    const first = await startAnother(databaseUrl);
     await smtp.stop();
     const emails = [await register(first), await register(first)];
     await first.settled();
     expect(first.logLines.filter((line) => line.includes('ECONNREFUSED'))).toHaveLength(2);
-    const tables = await jobTables(first);
+    const tables = await jobTables(first.db);
+    expect(tables).toContain('verify_email');
     for (const email of emails) expect(tables).not.toContain(email);
     await first.close();
 
-    const second = await start(database.url);
+    const second = await startAnother(databaseUrl);
     await smtp.start();
     await retryJobsNow(second.db);
     await second.settled();
     for (const email of emails) expect(smtp.to(email)).toHaveLength(1);
-    await second.close();
-    await database.drop();
   });
 
   it('with a link that lives fifteen minutes gives all of them, however long the server was down', async () => {
@@ -181,8 +179,8 @@ describe('mail', () => {
   });
 
   it('under way is taken, and its job ended, before the service closes its database', async () => {
-    const database = await copyDatabase();
-    const service = await start(database.url);
+    const databaseUrl = await makeDatabase();
+    const service = await startAnother(databaseUrl);
     const begun = Promise.withResolvers<undefined>();
     const answer = Promise.withResolvers<undefined>();
     smtp.refuse = () => {
@@ -197,10 +195,8 @@ describe('mail', () => {
 
     expect(smtp.to(email)).toHaveLength(1);
     expect(service.logLines.filter((line) => line.includes('"level":"error"'))).toEqual([]);
-    const next = await start(database.url);
+    const next = await startAnother(databaseUrl);
     expect(await next.db.query(`SELECT state FROM pgboss.job`)).toEqual([{ state: 'completed' }]);
-    await next.close();
-    await database.drop();
   });
 
   it('is not sent by a transaction that is rolled back, nor for a token that was replaced', async () => {
@@ -225,7 +221,7 @@ describe('mail', () => {
   });
 
   it('is sent once by two applications on one database', async () => {
-    const other = await start(t.databaseUrl);
+    const other = await startAnother(t.databaseUrl);
     const to = t.make.email();
     for (const { app } of [t, other]) {
       app
@@ -242,7 +238,6 @@ describe('mail', () => {
       }),
     );
     await t.settled();
-    await other.close();
 
     const subjects = smtp.to(to).map(({ parsed }) => Number(parsed.subject));
     expect(subjects.sort((a, b) => a - b)).toEqual(numbers.map(Number));

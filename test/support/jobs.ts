@@ -19,3 +19,16 @@ export async function jobsSettled(db: EntityManager): Promise<void> {
 export async function retryJobsNow(db: EntityManager): Promise<void> {
   await db.query(`UPDATE pgboss.job SET start_after = now() WHERE state = 'retry'`);
 }
+
+/** Every row of every table of the job queue, as text. */
+export async function jobTables(db: EntityManager): Promise<string> {
+  const tables = await db.query<{ name: string }[]>(
+    `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = 'pgboss'`,
+  );
+  const rows: string[] = [];
+  for (const { name } of tables) {
+    const found = await db.query<{ row: string }[]>(`SELECT t::text AS row FROM pgboss."${name}" t`);
+    rows.push(...found.map(({ row }) => row));
+  }
+  return rows.join('\n');
+}
