@@ -14,7 +14,10 @@ export default tseslint.config(
       ],
       // Nest modules and DTOs are classes without members of their own.
       '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true, allowEmpty: true }],
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
       // Passwords are counted in code points, which is what spreading a string gives.
       '@typescript-eslint/no-misused-spread': ['error', { allow: ['string', 'GenerateDto'] }],
       // DTOs and entities are classes for the sake of their decorators; their instances are plain objects.
