@@ -13,7 +13,7 @@ export type JobData = Readonly<Record<string, unknown>>;
 export type JobHandler<Data extends JobData> = (data: Data, jobId: string) => Promise<void>;
 
 export interface JobOptions {
-  /** Jobs of this name under way at once in one process: 2 or more. */
+  /** Jobs of this name that one process takes at a time, 2 or more; it takes the next when all of them have ended. */
   readonly parallelMax: number;
   /** A run that takes longer is given up, and tried again. */
   readonly timeoutSeconds: number;
