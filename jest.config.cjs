@@ -19,6 +19,8 @@ const base = {
 };
 
 module.exports = {
+  // Many tests wait for processes they started, so every core may have one.
+  maxWorkers: '100%',
   testTimeout: 60_000,
   projects: [
     { ...base, displayName: 'unit', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/*.spec.ts'] },

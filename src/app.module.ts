@@ -11,6 +11,7 @@ import { AuditModule } from './platform/audit/audit.module';
 import { CryptoModule } from './platform/crypto/crypto.module';
 import { DatabaseModule } from './platform/database/database.module';
 import { HealthModule } from './platform/health/health.module';
+import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
 import { requestPipeline } from './request-pipeline';
@@ -27,6 +28,7 @@ export class AppModule {
         ConfigModule.register(env),
         ObservabilityModule.register(log),
         DatabaseModule.register(env, databaseUrl),
+        JobsModule,
         CryptoModule,
         AuditModule,
         MailModule.register(env),

@@ -1,6 +1,7 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { AdminAccess } from '../common/access';
+import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { pageDto, pageRequest } from '../common/pagination';
@@ -9,7 +10,7 @@ import { ApiProblems } from '../common/problem-docs';
 import { UserErrors } from '../users/users.errors';
 import { UsersService } from '../users/users.service';
 import { AdminUsersService } from './admin-users.service';
-import { AdminUserDto, AdminUsersDto, TierDto, UserIdDto, UsersQueryDto } from './admin.dto';
+import { AdminUserDto, AdminUsersDto, TierDto, UsersQueryDto } from './admin.dto';
 import { AdminErrors } from './admin.errors';
 
 @ApiTags('Admin')
@@ -32,7 +33,7 @@ export class AdminUsersController {
   @ApiOperation({ summary: 'One account' })
   @ApiOkResponse({ type: AdminUserDto, description: 'The account.' })
   @ApiProblems(UserErrors.notFound)
-  async find(@Param() { id }: UserIdDto): Promise<AdminUserDto> {
+  async find(@Param() { id }: IdDto): Promise<AdminUserDto> {
     return AdminUserDto.from(await this.users.lookUp(id));
   }
 
@@ -46,7 +47,7 @@ export class AdminUsersController {
   @ApiProblems(UserErrors.notFound, AdminErrors.cannotSuspendYourself)
   async suspend(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: UserIdDto,
+    @Param() { id }: IdDto,
     @Origin() origin: RequestOrigin,
   ): Promise<AdminUserDto> {
     return AdminUserDto.from(await this.admin.suspend(id, { id: userId, origin }));
@@ -62,7 +63,7 @@ export class AdminUsersController {
   @ApiProblems(UserErrors.notFound)
   async restore(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: UserIdDto,
+    @Param() { id }: IdDto,
     @Origin() origin: RequestOrigin,
   ): Promise<AdminUserDto> {
     return AdminUserDto.from(await this.admin.restore(id, { id: userId, origin }));
@@ -74,7 +75,7 @@ export class AdminUsersController {
   @ApiProblems(UserErrors.notFound)
   async setTier(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: UserIdDto,
+    @Param() { id }: IdDto,
     @Body() { tier }: TierDto,
     @Origin() origin: RequestOrigin,
   ): Promise<AdminUserDto> {
@@ -90,7 +91,7 @@ export class AdminUsersController {
   @ApiProblems(UserErrors.notFound)
   async endSessions(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Param() { id }: UserIdDto,
+    @Param() { id }: IdDto,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
     await this.admin.endSessions(id, { id: userId, origin });

@@ -12,13 +12,6 @@ const lowerCase = Transform(({ value }: { value: unknown }) =>
   typeof value === 'string' ? value.toLowerCase() : value,
 );
 
-export class UserIdDto {
-  @ApiProperty({ format: 'uuid', description: 'Id of the account.' })
-  @lowerCase
-  @IsUUID()
-  id!: string;
-}
-
 export class UsersQueryDto extends PageQueryDto {
   @ApiPropertyOptional({
     minLength: 1,

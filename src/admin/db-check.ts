@@ -12,7 +12,9 @@ void runCommand(async (_env, databaseUrl) => {
     await client.connect();
     const { rows } = await client.query<{ number: number; version: string; can_create: boolean }>(
       `SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version,
-              has_schema_privilege(current_user, current_schema(), 'CREATE') AS can_create`,
+              has_schema_privilege(current_user, current_schema(), 'CREATE')
+                AND (to_regnamespace('pgboss') IS NOT NULL
+                     OR has_database_privilege(current_user, current_database(), 'CREATE')) AS can_create`,
     );
     const [server] = rows;
     if (!server || server.number < VERSION_MIN) {
@@ -21,7 +23,7 @@ void runCommand(async (_env, databaseUrl) => {
       );
     }
     if (!server.can_create)
-      throw new CommandError(`The role may not create tables in ${place}, which migrations do.`);
+      throw new CommandError(`The role may not create tables and schemas in ${place}, which migrations do.`);
     return `The database connection works: PostgreSQL ${server.version} at ${place}.`;
   } catch (error) {
     if (error instanceof CommandError) throw error;

@@ -1,67 +1,108 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { ENV, type Env } from '../config/env';
 import type { Mail } from '../platform/mail/mail';
+import { type Letter, layOut } from '../platform/mail/mail-layout';
+import { Mailer } from '../platform/mail/mailer';
+import type { User } from '../users/user.entity';
+import { UsersService } from '../users/users.service';
+import { OneTimeTokens } from './one-time-tokens';
+import type { TokenPurpose } from './one-time-token.entity';
 
-/** The mail that proves an address. The token stands after `#`, so it reaches no server's log. */
-export function verificationMail(to: string, token: string, publicUrl: string): Mail {
+type Text = Omit<Letter, 'to'>;
+
+/**
+ * The mails about accounts. Those with a link are sent with the `tokenId` of their one-time token, whose purpose is
+ * their kind; the notices with a `userId`. A token stands after `#`, so it reaches no server's log.
+ */
+@Injectable()
+export class AuthMails implements OnModuleInit {
+  constructor(
+    private readonly mailer: Mailer,
+    private readonly users: UsersService,
+    private readonly oneTimeTokens: OneTimeTokens,
+    @Inject(ENV) private readonly env: Env,
+  ) {}
+
+  onModuleInit(): void {
+    const { PUBLIC_URL } = this.env;
+    this.link('verify_email', (token) => verification(`${PUBLIC_URL}/verify-email#token=${token}`));
+    this.link('reset_password', (token) => passwordReset(`${PUBLIC_URL}/reset-password#token=${token}`));
+    this.link('sign_up_attempt', () => signUpAttempt(PUBLIC_URL));
+    this.notice('session_ended', sessionEnded(PUBLIC_URL));
+    this.notice('password_changed', passwordChanged(PUBLIC_URL));
+  }
+
+  /** Not sent any more once its token was used or replaced. */
+  private link(kind: TokenPurpose, write: (token: string) => Text): void {
+    this.mailer.define(kind, async ({ tokenId }: { tokenId: string }) => {
+      const found = await this.oneTimeTokens.mail(tokenId, kind);
+      return found && letterTo(found.user, write(found.token));
+    });
+  }
+
+  private notice(kind: string, text: Text): void {
+    this.mailer.define(kind, async ({ userId }: { userId: string }) => {
+      const user = await this.users.find(userId);
+      return user && letterTo(user, text);
+    });
+  }
+}
+
+function letterTo({ email }: User, text: Text): Mail {
+  return layOut({ ...text, to: email });
+}
+
+function verification(url: string): Text {
   return {
-    to,
     subject: 'Verify your e-mail address',
-    text: `Welcome. Open this link within 24 hours and press the button, to show that this address is yours:
-
-${publicUrl}/verify-email#token=${token}
-
-If you did not sign up, ignore this mail: nothing happens.
-`,
+    before: [
+      'Welcome. Open this link within 24 hours and press the button, to show that this address is yours:',
+    ],
+    link: { label: 'Verify my address', url },
+    after: ['If you did not sign up, ignore this mail: nothing happens.'],
   };
 }
 
-/** Told to the owner of an address with which somebody tried to sign up again. */
-export function signUpAttemptMail(to: string, publicUrl: string): Mail {
+function passwordReset(url: string): Text {
   return {
-    to,
-    subject: 'Somebody tried to sign up with your address',
-    text: `You have an account at ${publicUrl} already, with this e-mail address.
-
-If it was you: log in with the password you have.
-If it was not: you need not do anything, nothing was changed.
-`,
-  };
-}
-
-/** Told when a refresh token came back that had been exchanged already: two parties have it. */
-export function sessionEndedMail(to: string, publicUrl: string): Mail {
-  return {
-    to,
-    subject: 'A session was ended for your safety',
-    text: `One of your sessions at ${publicUrl} was used from two places with the same credentials, so it was ended.
-
-If a program of yours keeps old refresh tokens, log in again with it.
-If you do not know what this was: change your password. That ends all other sessions too.
-`,
-  };
-}
-
-/** The mail that lets a user choose a new password. */
-export function resetMail(to: string, token: string, publicUrl: string): Mail {
-  return {
-    to,
     subject: 'Choose a new password',
-    text: `Somebody, probably you, asked for a new password. Open this link within 15 minutes:
-
-${publicUrl}/reset-password#token=${token}
-
-If it was not you, ignore this mail: your password stays as it is.
-`,
+    before: ['Somebody, probably you, asked for a new password. Open this link within 15 minutes:'],
+    link: { label: 'Choose a new password', url },
+    after: ['If it was not you, ignore this mail: your password stays as it is.'],
   };
 }
 
-/** Told after a password was changed or reset. */
-export function passwordChangedMail(to: string, publicUrl: string): Mail {
+/** To the owner of an address with which somebody tried to sign up again. */
+function signUpAttempt(publicUrl: string): Text {
   return {
-    to,
-    subject: 'Your password was changed',
-    text: `The password of your account at ${publicUrl} was changed, and all other sessions were ended.
+    subject: 'Somebody tried to sign up with your address',
+    before: [
+      `You have an account at ${publicUrl} already, with this e-mail address.`,
+      'If it was you: log in with the password you have.',
+      'If it was not: you need not do anything, nothing was changed.',
+    ],
+  };
+}
 
-If it was not you: ask for a new password at once, and look through your API keys.
-`,
+/** When a refresh token came back that had been exchanged already: two parties have it. */
+function sessionEnded(publicUrl: string): Text {
+  return {
+    subject: 'A session was ended for your safety',
+    before: [
+      `One of your sessions at ${publicUrl} was used from two places with the same credentials, so it was ended.`,
+      'If a program of yours keeps old refresh tokens, log in again with it.',
+      'If you do not know what this was: change your password. That ends all other sessions too.',
+    ],
+  };
+}
+
+/** After a change or a reset. */
+function passwordChanged(publicUrl: string): Text {
+  return {
+    subject: 'Your password was changed',
+    before: [
+      `The password of your account at ${publicUrl} was changed, and all other sessions were ended.`,
+      'If it was not you: ask for a new password at once, and look through your API keys.',
+    ],
   };
 }

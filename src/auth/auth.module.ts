@@ -3,9 +3,11 @@ import { JwtModule } from '@nestjs/jwt';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuditModule } from '../platform/audit/audit.module';
+import { JobsModule } from '../platform/jobs/jobs.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
+import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
 import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
@@ -24,12 +26,14 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     TypeOrmModule.forFeature([Session, OneTimeToken]),
     JwtModule.register({}),
     AuditModule,
+    JobsModule,
     UsersModule,
     ApiKeysModule,
   ],
   controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
   providers: [
     AuthService,
+    AuthMails,
     PasswordService,
     RefreshTokens,
     AccessTokens,

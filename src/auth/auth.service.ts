@@ -15,12 +15,9 @@ import { UserErrors } from '../users/users.errors';
 import { type Profile, UsersService } from '../users/users.service';
 import { AccessTokens } from './access-tokens';
 import { AuthErrors } from './auth.errors';
-import { sessionEndedMail, signUpAttemptMail, verificationMail } from './auth.mails';
 import { OneTimeTokens } from './one-time-tokens';
 import { assertStrong } from './password-policy';
 import { type Refreshed, SessionsService } from './sessions.service';
-
-const VERIFICATION_LIFE_MS = 24 * 60 * 60 * 1_000;
 
 export interface Registration extends Profile {
   readonly email: string;
@@ -76,27 +73,23 @@ export class AuthService {
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);
-      const by = { id: null, origin };
-      if (!user) {
-        // Its owner learns of it, and the answer takes the time of a new account.
-        const subjectId = (await this.users.findForLogin(email, tx))?.id ?? null;
-        await this.audit.record({ action: 'user.sign_up_attempt', by, subjectId, result: 'failure' }, tx);
-        return null;
+      // A taken address costs the statements of a new one, or the answer's time would tell what the answer does not.
+      const subjectId = user ? user.id : await this.users.idOf(email, tx);
+      const purpose = user ? 'verify_email' : 'sign_up_attempt';
+      await this.audit.record(
+        user
+          ? { action: 'user.registered', by: { id: null, origin }, subjectId }
+          : { action: 'user.sign_up_attempt', by: { id: null, origin }, subjectId, result: 'failure' },
+        tx,
+      );
+      if (subjectId && (user || this.env.SIGNUP_ENUMERATION_SAFE)) {
+        const tokenId = await this.oneTimeTokens.issue(subjectId, purpose, tx);
+        await this.mailer.send(purpose, { tokenId }, tx);
       }
-      await this.audit.record({ action: 'user.registered', by, subjectId: user.id }, tx);
-      return {
-        user,
-        token: await this.oneTimeTokens.issue(user.id, 'verify_email', VERIFICATION_LIFE_MS, tx),
-      };
+      return user;
     });
-
-    if (made) {
-      this.mailer.send(verificationMail(email, made.token, this.env.PUBLIC_URL));
-      return made.user;
-    }
-    if (!this.env.SIGNUP_ENUMERATION_SAFE) throw UserErrors.emailTaken();
-    this.mailer.send(signUpAttemptMail(email, this.env.PUBLIC_URL));
-    return this.users.draft(input);
+    if (!made && !this.env.SIGNUP_ENUMERATION_SAFE) throw UserErrors.emailTaken();
+    return made ?? this.users.draft(input);
   }
 
   /**
@@ -155,8 +148,6 @@ export class AuthService {
       },
       'security',
     );
-    const user = await this.users.get(outcome.reusedBy);
-    this.mailer.send(sessionEndedMail(user.email, this.env.PUBLIC_URL));
     throw AuthErrors.invalidRefreshToken();
   }
 

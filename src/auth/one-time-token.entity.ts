@@ -28,5 +28,8 @@ export class OneTimeToken {
   usedAt!: Date | null;
 }
 
-/** What a mailed token is for; it opens nothing else. */
-export type TokenPurpose = 'verify_email' | 'reset_password';
+/**
+ * What a mailed token is for; it opens nothing else. That of a `sign_up_attempt` opens nothing, and is never told: it
+ * lets the two answers to a sign-up cost the same, and of several notices that wait sends the last.
+ */
+export type TokenPurpose = 'verify_email' | 'sign_up_attempt' | 'reset_password';

@@ -38,8 +38,8 @@ export class PasswordController {
     description: 'Mails a link. The answer is the same whether there is such an account or not.',
   })
   @ApiOkResponse({ type: MessageDto, description: 'If there is such an account, a mail is on its way.' })
-  requestReset(@Body() { email }: EmailDto): MessageDto {
-    this.passwords.requestReset(email);
+  async requestReset(@Body() { email }: EmailDto): Promise<MessageDto> {
+    await this.passwords.requestReset(email);
     return { message: 'If there is an account with this address, a mail is on its way' };
   }
 

@@ -1,23 +1,23 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import type { UserPrincipal } from '../common/principal';
-import { ENV, type Env } from '../config/env';
 import { Attempts } from '../limits/attempts';
 import { Passwords } from '../platform/crypto/passwords';
+import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
-import { passwordChangedMail, resetMail } from './auth.mails';
 import { OneTimeTokens } from './one-time-tokens';
 import { assertStrong } from './password-policy';
 import { SessionsService } from './sessions.service';
 
-const RESET_LIFE_MS = 15 * 60 * 1_000;
+const RESET_JOB = 'password_reset';
 
 /** Changing a password, with the old one or with a mailed token. */
 @Injectable()
-export class PasswordService {
+export class PasswordService implements OnModuleInit {
   constructor(
     private readonly db: EntityManager,
     private readonly users: UsersService,
@@ -26,9 +26,13 @@ export class PasswordService {
     private readonly passwords: Passwords,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
+    private readonly jobs: Jobs,
     private readonly mailer: Mailer,
-    @Inject(ENV) private readonly env: Env,
   ) {}
+
+  onModuleInit(): void {
+    this.jobs.handle<{ userId: string }>(RESET_JOB, ({ userId }) => this.mailReset(userId));
+  }
 
   /**
    * Changes the password and ends all other sessions. The current one is a guess like any other.
@@ -53,23 +57,26 @@ export class PasswordService {
         throw AuthErrors.wrongPassword();
       await this.oneTimeTokens.endAll(userId, 'reset_password', tx);
       await this.sessions.endAll(userId, sessionId, tx);
+      await this.mailer.send('password_changed', { userId }, tx);
     });
     this.sessions.forget(userId);
-    this.mailer.send(passwordChangedMail(user.email, this.env.PUBLIC_URL));
   }
 
   /**
-   * Mails a link that sets a new password, if there is such an account. All of it happens behind the answer, whose
-   * time would tell otherwise.
+   * Mails a link that sets a new password, if there is such an account. An address that nobody has costs the same, or
+   * the answer's time would tell: a job too, which finds no account.
    */
-  requestReset(email: string): void {
-    this.mailer.compose(async () => {
-      const user = await this.users.findForLogin(email);
-      if (!user?.isActive) return null;
-      const token = await this.db.transaction((tx) =>
-        this.oneTimeTokens.issue(user.id, 'reset_password', RESET_LIFE_MS, tx),
-      );
-      return resetMail(email, token, this.env.PUBLIC_URL);
+  async requestReset(email: string): Promise<void> {
+    const userId = await this.users.idOf(email);
+    await this.jobs.send(RESET_JOB, { userId: userId ?? uuidv7() }, this.db);
+  }
+
+  private async mailReset(userId: string): Promise<void> {
+    const user = await this.users.find(userId);
+    if (!user?.isActive) return;
+    await this.db.transaction(async (tx) => {
+      const tokenId = await this.oneTimeTokens.issue(userId, 'reset_password', tx);
+      await this.mailer.send('reset_password', { tokenId }, tx);
     });
   }
 
@@ -101,9 +108,9 @@ export class PasswordService {
         await this.apiKeys.deactivateAll(user.id, tx);
         await this.users.markVerified(user.id, tx);
       }
+      await this.mailer.send('password_changed', { userId: user.id }, tx);
     });
     this.sessions.forget(user.id);
     this.apiKeys.forget(user.id);
-    this.mailer.send(passwordChangedMail(user.email, this.env.PUBLIC_URL));
   }
 }

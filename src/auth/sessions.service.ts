@@ -5,6 +5,7 @@ import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
+import { Mailer } from '../platform/mail/mailer';
 import { AuthErrors } from './auth.errors';
 import { RefreshTokens } from './refresh-tokens';
 import { Session, sessionHorizons } from './session.entity';
@@ -36,6 +37,7 @@ export class SessionsService {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly refreshTokens: RefreshTokens,
+    private readonly mailer: Mailer,
   ) {
     this.known = new OneSecondCache(
       (ids) => this.readKnown(ids),
@@ -92,7 +94,7 @@ export class SessionsService {
     const isInGrace = session.rotatedAt !== null && now.getTime() - session.rotatedAt.getTime() <= GRACE_MS;
     if (affected === 0 && !(isSuccessor && isInGrace)) {
       // Of several that notice, the one that ends the session tells the user.
-      if (await this.end(session.userId, sessionId)) return { reusedBy: session.userId };
+      if (await this.endReused(session)) return { reusedBy: session.userId };
       throw AuthErrors.invalidRefreshToken();
     }
     return {
@@ -133,6 +135,17 @@ export class SessionsService {
   /** Makes this process ask the database about a user's sessions again: after the commit of a change to him or them. */
   forget(userId: string): void {
     this.known.evictWhere(({ principal }) => principal.userId === userId);
+  }
+
+  /** Ends a session that two parties use, and tells its user. @returns whether it was there. */
+  private async endReused({ id, userId }: Session): Promise<boolean> {
+    const isEnded = await this.db.transaction(async (tx) => {
+      const { affected } = await tx.delete(Session, { id, userId });
+      if (affected === 1) await this.mailer.send('session_ended', { userId }, tx);
+      return affected === 1;
+    });
+    this.known.evict(id);
+    return isEnded;
   }
 
   private async readKnown(ids: readonly string[]): Promise<Map<string, KnownSession>> {

@@ -89,7 +89,7 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
 
       const isSlow = behaviour === 'hang' || behaviour === 'stall';
       const error = await failureOf(
-        configured({ PROVIDER_TIMEOUT_SECONDS: isSlow ? 0.2 : 60 }).generate(request),
+        configured({ PROVIDER_TIMEOUT_SECONDS: isSlow ? 1 : 60 }).generate(request),
       );
 
       expect(error).toMatchObject({ code, status });

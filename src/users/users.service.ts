@@ -71,6 +71,16 @@ export class UsersService {
     return user;
   }
 
+  /** The account, or null when it is gone. */
+  find(id: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.findOneBy(User, { id });
+  }
+
+  /** The id of the account of an address in canonical form, or null. */
+  async idOf(email: string, tx: EntityManager = this.db): Promise<string | null> {
+    return (await tx.findOne(User, { select: { id: true }, where: { email } }))?.id ?? null;
+  }
+
   /** The account of an address in canonical form, with its password hash, or null. */
   findForLogin(email: string, tx: EntityManager = this.db): Promise<User | null> {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();

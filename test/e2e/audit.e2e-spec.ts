@@ -50,7 +50,7 @@ describe('the audit log', () => {
       body: { email, password: PASSWORD },
       headers,
     });
-    const mailToken = /#token=([\w-]+)/.exec(t.mailsTo(email)[0]?.text ?? '')?.[1] ?? '';
+    const mailToken = /#token=([\w-]+)/.exec((await t.mails(email))[0]?.text ?? '')?.[1] ?? '';
     await http.post('/auth/verify-email', { body: { token: mailToken }, headers });
     const login = await http.post('/auth/login', { body: { email, password: PASSWORD }, headers });
     const bearer: string = login.body.access_token;

@@ -1,6 +1,5 @@
 import { ATTEMPTS_MAX, LOCK_MS } from '../../src/limits/attempts';
 import { Passwords } from '../../src/platform/crypto/passwords';
-import { Mailer } from '../../src/platform/mail/mailer';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -23,13 +22,13 @@ describe('passwords', () => {
       .post('/auth/login', { body: { email, password, ...(deviceToken && { device_token: deviceToken }) } });
   const askForReset = async (email: string): Promise<Answer> => {
     const answer = await t.http.from().post('/auth/password/reset', { body: { email } });
-    await t.app.get(Mailer, { strict: false }).idle();
+    await t.settled();
     return answer;
   };
   const confirm = (token: unknown, password = NEW_PASSWORD): Promise<Answer> =>
     t.http.from().post('/auth/password/reset/confirm', { body: { token, new_password: password } });
-  const mailedToken = (email: string): string =>
-    /#token=([\w-]+)/.exec(t.mailsTo(email)[0]?.text ?? '')?.[1] ?? '';
+  const mailedToken = async (email: string): Promise<string> =>
+    /#token=([\w-]+)/.exec((await t.mails(email))[0]?.text ?? '')?.[1] ?? '';
   const me = async (bearer: string): Promise<number> =>
     (await t.http.from().get('/auth/me', { bearer })).status;
 
@@ -46,7 +45,7 @@ describe('passwords', () => {
           bearer: user.token,
           body: { current_password: PASSWORD, new_password: password },
         }),
-        await confirm(mailedToken(user.email), password),
+        await confirm(await mailedToken(user.email), password),
       ];
       for (const answer of answers) {
         expect(answer.status).toBe(400);
@@ -55,7 +54,7 @@ describe('passwords', () => {
           detail: expect.stringContaining(reason) as string,
         });
       }
-      expect((await confirm(mailedToken(user.email))).status).toBe(200);
+      expect((await confirm(await mailedToken(user.email))).status).toBe(200);
     });
   });
 
@@ -80,7 +79,9 @@ describe('passwords', () => {
         body: { user_id: 'u', prompt: 'hi', provider: 'echo' },
       });
       expect(call.status).toBe(200);
-      expect(t.mailsTo(user.email).map(({ subject }) => subject)).toEqual(['Your password was changed']);
+      expect((await t.mails(user.email)).map(({ subject }) => subject)).toEqual([
+        'Your password was changed',
+      ]);
     });
 
     it('does not count a right one whose new password is refused', async () => {
@@ -109,9 +110,9 @@ describe('passwords', () => {
       const answers = await Promise.all([known.email, suspended.email, unknown].map(askForReset));
       for (const { status, text } of answers)
         expect({ status, text }).toEqual({ status: 200, text: answers[0]?.text });
-      expect(t.mailsTo(known.email)).toHaveLength(1);
-      expect(t.mailsTo(suspended.email)).toHaveLength(0);
-      expect(t.mailsTo(unknown)).toHaveLength(0);
+      expect(await t.mails(known.email)).toHaveLength(1);
+      expect(await t.mails(suspended.email)).toHaveLength(0);
+      expect(await t.mails(unknown)).toHaveLength(0);
     });
 
     it('is slowed down to five an hour per address of the account, however it is spelled', async () => {
@@ -129,7 +130,7 @@ describe('passwords', () => {
       const user = await t.make.user();
       const { key } = await t.make.apiKey({ userId: user.id });
       await askForReset(user.email);
-      expect((await confirm(mailedToken(user.email))).status).toBe(200);
+      expect((await confirm(await mailedToken(user.email))).status).toBe(200);
       expect(await me(user.token)).toBe(401);
       expect((await login(user.email, PASSWORD)).status).toBe(401);
       expect((await login(user.email, NEW_PASSWORD)).status).toBe(200);
@@ -137,7 +138,7 @@ describe('passwords', () => {
         (await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'hi', provider: 'echo' } }))
           .status,
       ).toBe(200);
-      expect(t.mailsTo(user.email).map(({ subject }) => subject)).toEqual([
+      expect((await t.mails(user.email)).map(({ subject }) => subject)).toEqual([
         'Your password was changed',
         'Choose a new password',
       ]);
@@ -146,7 +147,7 @@ describe('passwords', () => {
     it('works once, of fifty tries at once (T4)', async () => {
       const { email } = await t.make.user();
       await askForReset(email);
-      const token = mailedToken(email);
+      const token = await mailedToken(email);
       const answers = await Promise.all(
         Array.from({ length: 50 }, (_, i) => confirm(token, `a new one, number ${i}`)),
       );
@@ -158,24 +159,24 @@ describe('passwords', () => {
     it('dies after 15 minutes, and when a newer one is asked for', async () => {
       const { email } = await t.make.user();
       await askForReset(email);
-      const first = mailedToken(email);
+      const first = await mailedToken(email);
       await askForReset(email);
       expect((await confirm(first)).status).toBe(400);
       t.clock.advance(15 * 60_000 + 1);
-      expect((await confirm(mailedToken(email))).status).toBe(400);
+      expect((await confirm(await mailedToken(email))).status).toBe(400);
       expect((await login(email, PASSWORD)).status).toBe(200);
     });
 
     it('takes no token of another purpose or user, and none that is missing (T24)', async () => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', { body: { email, password: PASSWORD } });
-      const verification = mailedToken(email);
+      const verification = await mailedToken(email);
       const { refreshToken, token } = await t.make.user();
       for (const text of [verification, refreshToken, token, '', 'x'])
         expect((await confirm(text)).status).toBe(400);
       for (const text of [undefined, null, [], {}, 1]) expect((await confirm(text)).status).toBe(400);
       await askForReset(email);
-      const reset = mailedToken(email);
+      const reset = await mailedToken(email);
       expect((await t.http.from().post('/auth/verify-email', { body: { token: reset } })).status).toBe(400);
       expect((await confirm(reset)).status).toBe(200);
     });
@@ -190,7 +191,7 @@ describe('passwords', () => {
       });
 
       await askForReset(email);
-      await confirm(mailedToken(email));
+      await confirm(await mailedToken(email));
       expect((await login(email, 'the attacker chose this')).status).toBe(401);
       expect(await me(attacker.body.access_token)).toBe(401);
       const call = await t.http.post('/generate', {
@@ -262,7 +263,7 @@ describe('passwords', () => {
       const { email } = await t.make.user();
       await Promise.all(Array.from({ length: 30 }, (_, i) => login(email, `wrong ${i}`)));
       await askForReset(email);
-      await confirm(mailedToken(email));
+      await confirm(await mailedToken(email));
       expect((await login(email, NEW_PASSWORD)).status).toBe(200);
     });
 

@@ -13,6 +13,7 @@ import { createLog } from '../../src/platform/observability/log';
 import { copyDatabase } from './database';
 import { Factory } from './factory';
 import { Http } from './http';
+import { jobsSettled } from './jobs';
 import { useOpenApi } from './openapi-checker';
 import { TestClock } from './test-clock';
 
@@ -33,8 +34,10 @@ export interface TestApp {
   readonly make: Factory;
   /** What was logged so far, a line each. */
   readonly logLines: string[];
-  /** The mails to an address, newest first. */
-  mailsTo(address: string): KeptMail[];
+  /** Resolves when no job is due or under way, so what was asked for has been done or has failed. */
+  settled(): Promise<void>;
+  /** The mails to an address, newest first, after every job that is due; by whichever application of the database. */
+  mails(address: string): Promise<KeptMail[]>;
   close(): Promise<void>;
 }
 
@@ -43,6 +46,16 @@ export interface TestAppOptions {
   settings?: Record<string, string>;
   /** A database to share with another application; default: one of its own. */
   databaseUrl?: string;
+}
+
+const mailboxesByDatabase = new Map<string, DevelopmentMailbox[]>();
+
+/** The mailboxes of all applications that share a database: each does the jobs of all. */
+function mailboxesOf(databaseUrl: string, more: DevelopmentMailbox[]): DevelopmentMailbox[] {
+  const all = mailboxesByDatabase.get(databaseUrl) ?? [];
+  mailboxesByDatabase.set(databaseUrl, all);
+  all.push(...more);
+  return all;
 }
 
 /** Starts the service as `main.ts` does, with a clock that can be set. */
@@ -74,6 +87,8 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   await app.listen(0, '127.0.0.1');
   useOpenApi(buildOpenApi(app));
 
+  const keepsMail = env.SMTP_URL === undefined && !env.isProduction;
+  const mailboxes = mailboxesOf(database.url, keepsMail ? [app.get(DevelopmentMailbox)] : []);
   const url = await app.getUrl();
   const db = app.get(EntityManager);
   return {
@@ -86,11 +101,11 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     clock,
     make: new Factory(app, db, clock),
     logLines,
-    mailsTo: (address) =>
-      app
-        .get(DevelopmentMailbox)
-        .mails()
-        .filter(({ to }) => to === address),
+    settled: () => jobsSettled(db),
+    mails: async (address) => {
+      await jobsSettled(db);
+      return mailboxes.flatMap((mailbox) => mailbox.mails()).filter(({ to }) => to === address);
+    },
     close: async () => {
       await app.close();
       await database.drop();

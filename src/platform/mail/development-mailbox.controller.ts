@@ -40,8 +40,9 @@ export class DevelopmentMailboxController {
   }
 }
 
-function mailHtml({ to, subject, text, sentAt }: KeptMail): string {
+function mailHtml({ to, subject, text, html, sentAt }: KeptMail): string {
   const linked = escapeHtml(text).replace(/https?:\/\/\S+/g, (url) => `<a href="${url}">${url}</a>`);
   return `<article><h2>${escapeHtml(subject)}</h2>
-    <p>To ${escapeHtml(to)}, ${sentAt.toISOString()}</p><pre>${linked}</pre></article>`;
+    <p>To ${escapeHtml(to)}, ${sentAt.toISOString()}</p><pre>${linked}</pre>
+    <details><summary>HTML part</summary><pre>${escapeHtml(html)}</pre></details></article>`;
 }

@@ -1,5 +1,6 @@
 import { type DynamicModule, Global, Module } from '@nestjs/common';
 import type { Env } from '../../config/env';
+import { JobsModule } from '../jobs/jobs.module';
 import { DevelopmentMailbox } from './development-mailbox';
 import { DevelopmentMailboxController } from './development-mailbox.controller';
 import { MailTransport } from './mail';
@@ -13,6 +14,7 @@ export class MailModule {
     const inMemory = env.SMTP_URL === undefined && !env.isProduction;
     return {
       module: MailModule,
+      imports: [JobsModule],
       controllers: inMemory ? [DevelopmentMailboxController] : [],
       providers: inMemory
         ? [Mailer, DevelopmentMailbox, { provide: MailTransport, useExisting: DevelopmentMailbox }]

@@ -1,55 +1,60 @@
 import { createHash } from 'node:crypto';
-import { Inject, Injectable, type BeforeApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import type { Logger } from 'pino';
+import type { EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
+import { Jobs } from '../jobs/jobs';
 import { type Mail, MailTransport } from './mail';
 
-/** Sends mail behind the answer: a slow or absent mail server delays nobody, and the answer's time tells nothing. */
+/** What a mail is about: ids alone. Addresses, tokens and links are looked up or derived when it is sent. */
+export type MailIds = Readonly<Record<string, string>>;
+
+/** Writes a mail, or answers null when there is nothing to say any more: its token was used, its account is gone. */
+export type MailWriter<Ids extends MailIds> = (ids: Ids) => Promise<Mail | null>;
+
+/** A type and not an interface: only a type is taken for a record. */
+type MailJob = { readonly kind: string; readonly ids: MailIds };
+
+const JOB = 'mail';
+
+/** Sends mail by job: in the transaction that has something to tell, at once when that commits, and until it is taken. */
 @Injectable()
-export class Mailer implements BeforeApplicationShutdown {
-  private readonly underway = new Set<Promise<void>>();
+export class Mailer implements OnModuleInit {
+  private readonly writers = new Map<string, MailWriter<MailIds>>();
 
   constructor(
+    private readonly jobs: Jobs,
     private readonly transport: MailTransport,
     @Inject(LOG) private readonly log: Logger,
   ) {}
 
-  /** Hands a mail over and returns at once; a failure is logged. */
-  send(mail: Mail): void {
-    this.compose(() => Promise.resolve(mail));
+  onModuleInit(): void {
+    this.jobs.handle<MailJob>(JOB, (job, jobId) => this.deliver(job, jobId));
   }
 
-  /**
-   * Makes a mail behind the answer and sends it.
-   * @param build gives the mail, or null when there is nothing to say.
-   */
-  compose(build: () => Promise<Mail | null>): void {
-    const delivery = this.deliver(build).finally(() => this.underway.delete(delivery));
-    this.underway.add(delivery);
+  /** Says how mails of a kind are written; to be called while modules are initialised. */
+  define<Ids extends MailIds>(kind: string, write: MailWriter<Ids>): void {
+    if (this.writers.has(kind)) throw new Error(`The mails "${kind}" are defined already.`);
+    this.writers.set(kind, write as MailWriter<MailIds>);
   }
 
-  /** Resolves once every mail that was handed over is sent, or has failed. */
-  async idle(): Promise<void> {
-    while (this.underway.size > 0) await Promise.all(this.underway);
-  }
-
-  /** Before the database closes: a mail may still have to be looked up. */
-  async beforeApplicationShutdown(): Promise<void> {
-    await this.idle();
+  /** Sends a mail of a kind once `tx` has committed. */
+  async send(kind: string, ids: MailIds, tx: EntityManager): Promise<void> {
+    if (!this.writers.has(kind)) throw new Error(`Nobody has defined the mails "${kind}".`);
+    await this.jobs.send(JOB, { kind, ids } satisfies MailJob, tx);
   }
 
   /** The log names neither the address nor the link. */
-  private async deliver(build: () => Promise<Mail | null>): Promise<void> {
-    try {
-      const mail = await build();
-      if (!mail) return;
-      await this.transport.deliver(mail);
-      const to = createHash('sha256').update(mail.to).digest('hex').slice(0, 12);
-      this.log.info({ to, subject: mail.subject }, 'mail sent');
-    } catch (error) {
-      // A mail server repeats the address in what it says.
-      const { name, code, responseCode } = error as { name?: string; code?: string; responseCode?: number };
-      this.log.error({ error: name, code, smtp_status: responseCode }, 'mail not sent');
+  private async deliver({ kind, ids }: MailJob, jobId: string): Promise<void> {
+    const write = this.writers.get(kind);
+    if (!write) throw new Error(`Nobody has defined the mails "${kind}".`);
+    const mail = await write(ids);
+    if (!mail) {
+      this.log.info({ kind, job_id: jobId }, 'mail not needed any more');
+      return;
     }
+    await this.transport.deliver(mail, jobId);
+    const to = createHash('sha256').update(mail.to).digest('hex').slice(0, 12);
+    this.log.info({ kind, job_id: jobId, to, subject: mail.subject }, 'mail sent');
   }
 }
