@@ -145,6 +145,9 @@ const policyScopes = {
   login: '`POST /api/v1/auth/login`',
   'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
   'reset-address': '`POST /api/v1/auth/password/reset`',
+  'verify-email': '`POST /api/v1/auth/verify-email`',
+  'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
+  'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
 };

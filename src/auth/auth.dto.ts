@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import {
   IsString,
+  Matches,
   MaxLength,
   Validate,
   type ValidationArguments,
@@ -163,6 +164,29 @@ export class VerificationTokenDto {
   @IsString()
   @MaxLength(512)
   token?: string;
+}
+
+/** A token, or an address with its code. */
+export class VerifyEmailDto extends VerificationTokenDto {
+  @ApiPropertyOptional({
+    format: 'email',
+    maxLength: 254,
+    example: 'user@example.com',
+    description: 'The address to be proven; with `code`.',
+  })
+  @Optional()
+  @CanonicalEmail()
+  email?: string;
+
+  @ApiPropertyOptional({
+    type: String,
+    pattern: '^[0-9]{6}$',
+    example: '042917',
+    description: 'The six digits of the mail.',
+  })
+  @Optional()
+  @Matches(/^[0-9]{6}$/, { message: 'must be the six digits of the mail' })
+  code?: string;
 }
 
 export class ConfirmResetDto {

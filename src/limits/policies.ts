@@ -47,6 +47,9 @@ export const policies = {
   login: { scope: 'address', windowSeconds: 60, limit: 20 },
   'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
+  'verify-email': { scope: 'address', windowSeconds: 60, limit: 20 },
+  'resend-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
+  'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
 } as const satisfies Record<string, Policy>;
