@@ -17,13 +17,15 @@ import { RefreshResultDto } from './sessions.dto';
 const PASSWORD_LENGTH_MIN = 8;
 const PASSWORD_LENGTH_MAX = 128;
 
-/** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2). */
+/** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2), of the text as it is sent and as it is hashed. */
 @ValidatorConstraint({ name: 'passwordLength' })
 class PasswordLength implements ValidatorConstraintInterface {
   validate(value: unknown): boolean {
     if (typeof value !== 'string') return false;
-    const length = [...value.normalize('NFKC')].length;
-    return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;
+    return [value, value.normalize('NFKC')].every((text) => {
+      const { length } = [...text];
+      return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;
+    });
   }
 
   defaultMessage(): string {

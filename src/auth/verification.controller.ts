@@ -31,7 +31,8 @@ export class VerificationController {
     @Query() query: VerificationTokenDto,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.verification.verify({ ...body, token: body.token ?? query.token }, origin);
+    const { token = query.token, email, code } = body;
+    await this.verification.verify({ token, email, code }, origin);
     return { message: 'Email verified successfully' };
   }
 
