@@ -25,6 +25,7 @@ export class MeteredCall {
     private readonly operation: string,
     private readonly request: MeteredRequest,
     private readonly prices: PriceBook,
+    private readonly startedAt: Date,
   ) {}
 
   /** Also the id of the call's line in the ledger. */
@@ -44,8 +45,8 @@ export class MeteredCall {
     return this.costNanoUsd;
   }
 
-  /** The ledger's line for this call, answered with `statusCode` at `now`. */
-  toLine(statusCode: number, now: Date): UsageLog {
+  /** The ledger's line for this call, answered with `statusCode`. */
+  toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
     const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
@@ -68,7 +69,7 @@ export class MeteredCall {
         status_code: statusCode,
         ...(this.endUser !== undefined && { end_user: this.endUser }),
       },
-      createdAt: now,
+      createdAt: this.startedAt,
     };
   }
 }
@@ -80,7 +81,12 @@ export const CurrentCall = createParamDecorator(
 );
 
 /** Begins the call of a request that AuthGuard has let in. */
-export function beginCall(operation: string, context: ExecutionContext, prices: PriceBook): MeteredCall {
+export function beginCall(
+  operation: string,
+  context: ExecutionContext,
+  prices: PriceBook,
+  now: Date,
+): MeteredCall {
   const request = context.switchToHttp().getRequest<MeteredRequest>();
-  return (request.meteredCall = new MeteredCall(operation, request, prices));
+  return (request.meteredCall = new MeteredCall(operation, request, prices, now));
 }
