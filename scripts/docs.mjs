@@ -137,8 +137,8 @@ const policyScopes = {
   anonymous: 'every request to a public route, but `/` and `/health`',
   user: 'every request with an access token',
   'api-key': 'every request with an API key',
-  'plan-hour': 'every request with an API key',
-  'plan-day': 'every request with an API key',
+  'plan-hour': 'metered requests',
+  'plan-day': 'metered requests',
   'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',
@@ -150,6 +150,7 @@ const policyScopes = {
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
+  'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };
 
 function policiesTable({ policies, plans }) {
