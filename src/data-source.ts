@@ -7,6 +7,7 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
@@ -24,6 +25,7 @@ export const entities = [
   UsageHour,
   UsageMonth,
   UsagePending,
+  UsageHold,
   AuditEvent,
   AuditDetails,
   AuditHead,

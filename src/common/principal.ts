@@ -1,4 +1,5 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { NanoUsd } from './money';
 
 /** The tiers of a plan, lowest first; what each includes stands in `users/plans.ts`. */
 export const tiers = ['free', 'starter', 'professional', 'enterprise', 'internal'] as const;
@@ -13,6 +14,12 @@ export interface UserPrincipal {
   readonly tier: Tier;
 }
 
+/** What metered calls of a calendar month (UTC) may cost at most, in nano-dollars; null: no cap. */
+export interface Budgets {
+  readonly apiKey: NanoUsd | null;
+  readonly account: NanoUsd | null;
+}
+
 /** A backend, known by an API key; it acts for the key's owner. */
 export interface ApiKeyPrincipal {
   readonly kind: 'api_key';
@@ -21,6 +28,7 @@ export interface ApiKeyPrincipal {
   readonly permissions: Readonly<Record<string, boolean>>;
   readonly rateLimitPerMinute: number;
   readonly tier: Tier;
+  readonly budgets: Budgets;
 }
 
 /** Who is calling: written by AuthGuard, read by everything after it. */

@@ -45,6 +45,7 @@ export class Factory {
       twoFactorEnabled: false,
       billingTier: 'free',
       tierOverride: null,
+      monthlyBudgetUsd: null,
       createdAt: now,
       updatedAt: now,
       lastLogin: null,

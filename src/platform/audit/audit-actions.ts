@@ -14,6 +14,7 @@ export const auditActions = {
   'sessions.ended_all': 'All sessions of the account ended.',
   'key.created': 'An API key was made.',
   'key.deactivated': 'An API key was ended.',
+  'budget.changed': 'The monthly budget of the account was set or taken away.',
   'tier.changed': 'An admin set the tier, or gave it back to billing.',
   'role.changed': 'The account has another role.',
   'user.suspended': 'An admin suspended the account; all its sessions ended.',
