@@ -1,6 +1,12 @@
 import { Initial1795312484266 } from './1795312484266-initial';
 import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 import { AddAudit1795315845381 } from './1795315845381-add-audit';
+import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
-export const migrations = [Initial1795312484266, SessionFamilies1795315044619, AddAudit1795315845381];
+export const migrations = [
+  Initial1795312484266,
+  SessionFamilies1795315044619,
+  AddAudit1795315845381,
+  AddIdempotencyKeys1795324052181,
+];
