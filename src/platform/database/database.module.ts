@@ -2,7 +2,6 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import type { Env } from '../../config/env';
-import { tellAfterCommit } from './after-commit';
 import { dataSourceOptions, QUERY_TIMEOUT_MS } from './data-source-options';
 import { migrate } from './migrate';
 
@@ -24,7 +23,7 @@ export class DatabaseModule {
             if (!options) throw new Error('The data source has no options.');
             const migrating = await new DataSource(dataSourceOptions(databaseUrl, 2)).initialize();
             await migrate(migrating).finally(() => migrating.destroy());
-            return tellAfterCommit(await new DataSource(options).initialize());
+            return new DataSource(options).initialize();
           },
         }),
       ],

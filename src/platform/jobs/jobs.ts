@@ -4,7 +4,7 @@ import type { Job, JobResult, PgBoss, QueueOptions } from 'pg-boss';
 import type { Logger } from 'pino';
 import { DataSource, type EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
-import { afterCommit } from '../database/after-commit';
+import { afterCommit } from '../transactions/after-commit';
 import { createBoss, inTransaction } from './pg-boss';
 
 /** What a job is about: ids, and nothing that must not stand in a table. */

@@ -1,6 +1,7 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 
 const waiting = new WeakMap<QueryRunner, (() => void)[]>();
+const listening = new WeakSet<DataSource>();
 
 /**
  * Does something once `tx` has committed, and never when it has not: such as forgetting what was cached before. Outside
@@ -12,11 +13,13 @@ export function afterCommit(tx: EntityManager, work: () => void): void {
     work();
     return;
   }
+  listenTo(runner.dataSource);
   waiting.set(runner, [...(waiting.get(runner) ?? []), work]);
 }
 
-/** Has a data source tell {@link afterCommit} of its commits. */
-export function tellAfterCommit(dataSource: DataSource): DataSource {
+function listenTo(dataSource: DataSource): void {
+  if (listening.has(dataSource)) return;
+  listening.add(dataSource);
   dataSource.subscribers.push({
     afterTransactionCommit: ({ queryRunner }) => {
       // Still active: only a savepoint was let go of.
@@ -26,5 +29,4 @@ export function tellAfterCommit(dataSource: DataSource): DataSource {
       for (const work of all) work();
     },
   });
-  return dataSource;
 }
