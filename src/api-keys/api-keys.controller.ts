@@ -22,7 +22,7 @@ export class ApiKeysController {
   @Post()
   @HttpCode(200)
   @Idempotent()
-  @RateLimited('key-creation')
+  @RateLimited('key-creation', 'key-creation-address')
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',

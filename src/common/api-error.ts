@@ -21,6 +21,8 @@ export interface ErrorExtras {
   readonly retryAfterSeconds?: number;
   /** Of the request that was answered so first, when that is another one. */
   readonly requestId?: string;
+  /** Names of the rate limits that refuse. */
+  readonly violatedPolicies?: readonly string[];
   /** For the log only; never sent. */
   readonly cause?: unknown;
 }
@@ -30,6 +32,7 @@ export class ApiError extends Error {
   readonly errors?: readonly FieldError[];
   readonly retryAfterSeconds?: number;
   readonly requestId?: string;
+  readonly violatedPolicies?: readonly string[];
 
   constructor(
     readonly status: number,
@@ -43,6 +46,7 @@ export class ApiError extends Error {
     this.errors = extras.errors;
     this.retryAfterSeconds = extras.retryAfterSeconds;
     this.requestId = extras.requestId;
+    this.violatedPolicies = extras.violatedPolicies;
   }
 }
 

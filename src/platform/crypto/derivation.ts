@@ -6,6 +6,7 @@ import { ENV, type Env } from '../../config/env';
 /** What a derived secret is for; each purpose has a key of its own, so a secret of one never passes for another. */
 export type Purpose =
   | 'mail-token'
+  | 'mail-code'
   | 'refresh-token'
   | 'device-token'
   | 'attempts'
