@@ -11,6 +11,7 @@ import {
   ValidatorConstraint,
   type ValidatorConstraintInterface,
 } from 'class-validator';
+import { BudgetField, budgetNumber } from '../common/budget';
 import { Optional } from '../common/optional';
 import { IsTimestamp } from '../common/timestamp';
 import type { ApiKey } from './api-key.entity';
@@ -67,6 +68,11 @@ export class CreateApiKeyDto {
   @Max(RATE_LIMIT_MAX)
   rate_limit_per_minute?: number;
 
+  @BudgetField(
+    "Most that the key's metered calls of a calendar month (UTC) may cost, in US dollars; absent or null: no cap.",
+  )
+  monthly_budget_usd?: number | null;
+
   @ApiPropertyOptional({
     type: String,
     format: 'date-time',
@@ -108,6 +114,15 @@ export class ApiKeyDto {
   rate_limit_per_minute!: number;
 
   @ApiProperty({
+    type: 'number',
+    nullable: true,
+    example: 25.5,
+    description:
+      'Most that its metered calls of a calendar month (UTC) may cost, in US dollars; null: no cap.',
+  })
+  monthly_budget_usd!: number | null;
+
+  @ApiProperty({
     format: 'date-time',
     example: '2026-01-31T12:00:00.000Z',
     description: 'When the key was made.',
@@ -140,6 +155,7 @@ export class ApiKeyDto {
       is_active: key.isActive,
       permissions: key.permissions,
       rate_limit_per_minute: key.rateLimitPerMinute,
+      monthly_budget_usd: budgetNumber(key.monthlyBudgetUsd),
       created_at: key.createdAt.toISOString(),
       last_used: key.lastUsed?.toISOString() ?? null,
       expires_at: key.expiresAt?.toISOString() ?? null,

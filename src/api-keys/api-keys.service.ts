@@ -19,6 +19,8 @@ export interface NewApiKey {
   readonly permissions: Record<string, boolean>;
   /** Undefined: the default, within the plan. */
   readonly rateLimitPerMinute: number | undefined;
+  /** In dollars; null: no cap. */
+  readonly monthlyBudgetUsd: string | null;
   readonly expiresAt: Date | null;
 }
 
@@ -52,6 +54,7 @@ export class ApiKeysService {
     userId: string,
     input: NewApiKey,
     origin: RequestOrigin,
+    outer: EntityManager = this.db,
   ): Promise<{ key: string; apiKey: ApiKey }> {
     const unknown = Object.keys(input.permissions).filter((name) => !this.permissions.includes(name));
     if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
@@ -59,7 +62,7 @@ export class ApiKeysService {
     if (input.expiresAt && input.expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
     const { key, hash, prefix } = generateApiKey();
 
-    const apiKey = await this.db.transaction(async (tx) => {
+    const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
       const owner = await tx.findOneOrFail(User, {
         where: { id: userId },
@@ -79,6 +82,7 @@ export class ApiKeysService {
         isActive: true,
         permissions: input.permissions,
         rateLimitPerMinute: rateWithinPlan(input.rateLimitPerMinute, plan),
+        monthlyBudgetUsd: input.monthlyBudgetUsd,
         createdAt: now,
         lastUsed: null,
         expiresAt: input.expiresAt,

@@ -4,6 +4,7 @@ import type { FastifyRequest } from 'fastify';
 import { HeaderAPIKeyStrategy } from 'passport-headerapikey';
 import { Strategy as JwtStrategy } from 'passport-jwt';
 import { ApiKeysService } from '../api-keys/api-keys.service';
+import { budgetNanoUsd } from '../common/budget';
 import type { ApiKeyPrincipal, Principal, UserPrincipal } from '../common/principal';
 import { AccessTokens } from './access-tokens';
 import { SessionsService } from './sessions.service';
@@ -79,6 +80,10 @@ export class ApiKeyStrategy extends PassportStrategy(HeaderAPIKeyStrategy) {
         permissions: key.permissions,
         rateLimitPerMinute: key.rateLimitPerMinute,
         tier: key.user.tier,
+        budgets: {
+          apiKey: budgetNanoUsd(key.monthlyBudgetUsd),
+          account: budgetNanoUsd(key.user.monthlyBudgetUsd),
+        },
       }
     );
   }

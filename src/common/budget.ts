@@ -1,6 +1,6 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
 import { applyDecorators } from '@nestjs/common';
-import { IsNumber, IsOptional, Max, Min } from 'class-validator';
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsOptional, registerDecorator } from 'class-validator';
 import { type NanoUsd, parseUsd } from './money';
 
 const BUDGET_USD_MAX = 1_000_000_000;
@@ -18,10 +18,28 @@ export const BudgetField = (description: string): PropertyDecorator =>
       description,
     }),
     IsOptional(),
-    IsNumber({ maxDecimalPlaces: DECIMALS, allowNaN: false, allowInfinity: false }),
-    Min(0),
-    Max(BUDGET_USD_MAX),
+    IsBudget(),
   );
+
+/** class-validator's own rule for decimals throws on numbers such as 1e-7. */
+function IsBudget(): PropertyDecorator {
+  return (target, property) => {
+    registerDecorator({
+      name: 'isBudget',
+      target: target.constructor,
+      propertyName: property as string,
+      validator: {
+        validate: (value: unknown) =>
+          typeof value === 'number' &&
+          value >= 0 &&
+          value <= BUDGET_USD_MAX &&
+          Number(value.toFixed(DECIMALS)) === value,
+        defaultMessage: () =>
+          `must be a number of dollars from 0 to ${BUDGET_USD_MAX} with at most ${DECIMALS} decimals`,
+      },
+    });
+  };
+}
 
 /** A budget of the wire as its column holds it. */
 export function budgetColumn(budget: number | null): string | null {

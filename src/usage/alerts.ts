@@ -67,7 +67,12 @@ export class Alerts {
   /** Of all who see it, the one who raises the mark sends the mail. */
   private async note({ kind, userId, scopeId, month, percentage }: Alert): Promise<void> {
     await this.db.transaction(async (tx) => {
-      const [noted] = await tx.query<[unknown[], number]>(NOTE_SQL[kind], [userId, scopeId, month, percentage]);
+      const [noted] = await tx.query<[unknown[], number]>(NOTE_SQL[kind], [
+        userId,
+        scopeId,
+        month,
+        percentage,
+      ]);
       if (noted.length === 0) return;
       await this.mailer.send(ALERT_MAILS[kind], { userId, scopeId, month, percentage: `${percentage}` }, tx);
     });

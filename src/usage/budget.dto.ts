@@ -29,7 +29,11 @@ export class BudgetDto {
   })
   tokens_included!: number | null;
 
-  @ApiProperty({ type: 'integer', example: 2_345, description: 'Tokens of the answered calls of this month.' })
+  @ApiProperty({
+    type: 'integer',
+    example: 2_345,
+    description: 'Tokens of the answered calls of this month.',
+  })
   tokens_used!: number;
 
   @ApiProperty({ type: 'integer', example: 0, description: 'Tokens that calls under way may take at most.' })

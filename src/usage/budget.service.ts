@@ -46,7 +46,10 @@ export class BudgetService {
   }
 
   /** What this month (UTC) has of a key, or of the account when `scopeId` is the user's id. */
-  async standing(userId: string, scopeId: string): Promise<{ usd: Standing; tokens: Standing; resetsAt: Date }> {
+  async standing(
+    userId: string,
+    scopeId: string,
+  ): Promise<{ usd: Standing; tokens: Standing; resetsAt: Date }> {
     const month = monthOf(this.clock.now());
     const row = await this.db.findOneBy(UsageMonth, { userId, scopeId, month });
     return {

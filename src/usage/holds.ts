@@ -5,7 +5,14 @@ import { Clock } from '../common/clock';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal, type Standing, type Standings } from './caps';
 import { GroupCommit } from './group-commit';
-import { MAKE_MONTHS_SQL, OPEN_SQL, openParameters, type Opening, type OpenRow, standingsOf } from './open-statement';
+import {
+  MAKE_MONTHS_SQL,
+  OPEN_SQL,
+  openParameters,
+  type Opening,
+  type OpenRow,
+  standingsOf,
+} from './open-statement';
 import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
@@ -121,7 +128,11 @@ export class Holds implements OnApplicationShutdown {
 }
 
 /** The standings of a call's caps with what its batch was granted. */
-function withHolds(before: Standings, granted: readonly Opening[], { userId, apiKeyId, month }: Opening): Standings {
+function withHolds(
+  before: Standings,
+  granted: readonly Opening[],
+  { userId, apiKeyId, month }: Opening,
+): Standings {
   const ofAccount = granted.filter((other) => other.userId === userId && other.month === month);
   const ofKey = ofAccount.filter((other) => other.apiKeyId === apiKeyId);
   const plus = ({ settled, held }: Standing, more: readonly bigint[]): Standing => ({

@@ -1,4 +1,10 @@
-import { type CallHandler, type ExecutionContext, Inject, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
 import { catchError, mergeMap, type Observable } from 'rxjs';
@@ -25,7 +31,12 @@ export class UsageInterceptor implements NestInterceptor {
     prices: PriceBook,
     @Inject(ENV) env: Env,
   ) {
-    this.metering = { ledger, holds, prices, holdSeconds: env.PROVIDER_TIMEOUT_SECONDS + HOLD_MARGIN_SECONDS };
+    this.metering = {
+      ledger,
+      holds,
+      prices,
+      holdSeconds: env.PROVIDER_TIMEOUT_SECONDS + HOLD_MARGIN_SECONDS,
+    };
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {

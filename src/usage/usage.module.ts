@@ -20,7 +20,12 @@ import { UsageMails } from './usage.mails';
 import { UsageService } from './usage.service';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold]), ApiKeysModule, AuditModule, UsersModule],
+  imports: [
+    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold]),
+    ApiKeysModule,
+    AuditModule,
+    UsersModule,
+  ],
   controllers: [UsageController, BudgetController],
   providers: [Alerts, BudgetService, Holds, Ledger, Partitions, PriceBook, UsageMails, UsageService],
   exports: [BudgetService, Holds, Ledger, PriceBook],

@@ -12,5 +12,7 @@ export function isPartitionMissing(error: unknown): boolean {
 }
 
 function driverError(error: unknown): { code?: string; constraint?: string } {
-  return error instanceof QueryFailedError ? (error.driverError as { code?: string; constraint?: string }) : {};
+  return error instanceof QueryFailedError
+    ? (error.driverError as { code?: string; constraint?: string })
+    : {};
 }
