@@ -1,6 +1,12 @@
 import { Initial1795312484266 } from './1795312484266-initial';
 import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 import { AddAudit1795315845381 } from './1795315845381-add-audit';
+import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
-export const migrations = [Initial1795312484266, SessionFamilies1795315044619, AddAudit1795315845381];
+export const migrations = [
+  Initial1795312484266,
+  SessionFamilies1795315044619,
+  AddAudit1795315845381,
+  ApiKeyVersions1795324397053,
+];

@@ -6,24 +6,12 @@ import { UsageErrors } from './usage.errors';
 const BATCH_MAX = 500;
 const QUEUE_MAX = 10_000;
 
-/** Key rows are locked in order, so that two processes cannot wait for each other. */
 const APPEND_SQL = `
-  WITH line AS (
-    INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
-                            tokens_used, cost_usd, ip_address, user_agent, metadata, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
-                         $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[])
-    ON CONFLICT (id) DO NOTHING
-    RETURNING api_key_id, created_at
-  ), touched AS (
-    SELECT api_keys.id, latest.created_at
-    FROM (SELECT api_key_id, max(created_at) AS created_at FROM line GROUP BY api_key_id) latest
-    JOIN api_keys ON api_keys.id = latest.api_key_id
-    ORDER BY api_keys.id
-    FOR NO KEY UPDATE OF api_keys
-  )
-  UPDATE api_keys SET last_used = greatest(last_used, touched.created_at)
-  FROM touched WHERE api_keys.id = touched.id`;
+  INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
+                          tokens_used, cost_usd, ip_address, user_agent, metadata, created_at)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
+                       $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[])
+  ON CONFLICT (id) DO NOTHING`;
 
 interface Waiting {
   readonly line: UsageLog;
