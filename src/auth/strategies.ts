@@ -92,7 +92,7 @@ export function ask(strategy: object, request: WithHeaders): Promise<Principal |
       fail: () => {
         resolve(CommonErrors.invalidCredentials());
       },
-      error: (error: unknown) => {
+      error: (error: Error) => {
         if (error instanceof ApiError) resolve(error);
         else reject(error);
       },
