@@ -7,8 +7,8 @@ import { ApiError } from '../common/api-error';
 import { CommonErrors } from '../common/common.errors';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
-import { LimitErrors } from '../limits/limits.errors';
-import { addressClaim, type Claim } from '../limits/policies';
+import { rateLimited } from '../limits/limits.errors';
+import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Audit } from '../platform/audit/audit';
 import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
@@ -49,8 +49,8 @@ export class AuthGuard implements CanActivate {
     access: Access | undefined,
   ): Promise<Principal> {
     const claim = addressClaim('wrong-credentials', request.ip);
-    const waitMs = this.limiter.waitMs(claim);
-    if (waitMs > 0) throw tooManyWrong(claim, waitMs);
+    const tooMany = rateLimited(this.limiter.lookHere([claim]));
+    if (tooMany) throw tooMany;
     const found =
       credential.kind === 'api-key'
         ? await ask(this.apiKeys, { headers: { 'x-api-key': credential.text } })
@@ -62,9 +62,8 @@ export class AuthGuard implements CanActivate {
       subjectId: null,
       result: 'failure',
     });
-    const { refused } = this.limiter.take([claim]);
-    if (refused) throw tooManyWrong(claim, refused.waitMs);
-    throw access?.kind === 'api_key' ? found : CommonErrors.invalidCredentials();
+    const told = access?.kind === 'api_key' ? found : CommonErrors.invalidCredentials();
+    throw rateLimited(await this.limiter.take([claim])) ?? told;
   }
 }
 
@@ -96,13 +95,4 @@ function wanted(access: Access | undefined): string {
     default:
       return 'an access rule before anyone may call it';
   }
-}
-
-function tooManyWrong({ policy, limit, windowMs }: Claim, waitMs: number): Error {
-  return LimitErrors.rateLimited.with(
-    { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
-    policy,
-    limit,
-    windowMs / 1_000,
-  );
 }
