@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
 import { Clock } from '../common/clock';
 import { IdDto } from '../common/id.dto';
@@ -8,6 +9,7 @@ import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreatedApiKeyDto } from './api-key.dto';
 import { ChangeApiKeyDto, CreateApiKeyDto, RotateApiKeyDto, VersionIdDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
@@ -26,6 +28,7 @@ export class ApiKeysController {
 
   @Post()
   @HttpCode(200)
+  @Idempotent()
   @RateLimited('key-creation', 'key-creation-address')
   @ApiOperation({
     summary: 'Create an API key',
@@ -43,9 +46,10 @@ export class ApiKeysController {
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Body() { name, environment = 'live', ...settings }: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
+    @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
     const input = { name, environment, ...toSettings(settings) };
-    return this.reveal(await this.apiKeys.create(userId, input, origin));
+    return this.reveal(await this.apiKeys.create(userId, input, origin, tx));
   }
 
   @Get()
@@ -89,6 +93,7 @@ export class ApiKeysController {
 
   @Post(':id/rotate')
   @HttpCode(200)
+  @Idempotent()
   @RateLimited('key-creation')
   @ApiOperation({
     summary: 'Give an API key a new secret',
@@ -102,8 +107,9 @@ export class ApiKeysController {
     @Param() { id }: IdDto,
     @Body() { overlap_hours: overlapHours }: RotateApiKeyDto,
     @Origin() origin: RequestOrigin,
+    @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    return this.reveal(await this.rotation.rotate(userId, id, overlapHours, origin));
+    return this.reveal(await this.rotation.rotate(userId, id, overlapHours, origin, tx));
   }
 
   @Delete(':id/versions/:version_id')

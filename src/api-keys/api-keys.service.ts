@@ -58,13 +58,18 @@ export class ApiKeysService {
    * Makes a key. The answer is the only moment its text exists outside its owner's hands.
    * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
    */
-  async create(userId: string, input: NewApiKey, origin: RequestOrigin): Promise<RevealedApiKey> {
+  async create(
+    userId: string,
+    input: NewApiKey,
+    origin: RequestOrigin,
+    outer: EntityManager = this.db,
+  ): Promise<RevealedApiKey> {
     const now = this.clock.now();
     const { environment = 'live', rateLimitPerMinute, ...settings } = input;
     this.check(settings, now);
     const secret = generateApiKey(environment);
 
-    const apiKey = await this.db.transaction(async (tx) => {
+    const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
       const owner = await tx.findOneOrFail(User, {
         where: { id: userId },

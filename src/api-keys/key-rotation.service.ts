@@ -3,13 +3,14 @@ import { EntityManager, MoreThan } from 'typeorm';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import { Audit } from '../platform/audit/audit';
+import { afterCommit } from '../platform/transactions/after-commit';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
 import { generateApiKey } from './api-key-secret';
 import { ApiKeyVersion } from './api-key-version.entity';
 import { addVersion, endVersions, lockActive, workingVersions } from './api-key-versions';
 import { ApiKeyErrors } from './api-keys.errors';
-import { ApiKeysService, type RevealedApiKey } from './api-keys.service';
+import type { RevealedApiKey } from './api-keys.service';
 
 /** Secrets of one key that work at the same time. */
 const VERSIONS_MAX = 5;
@@ -23,7 +24,6 @@ export class KeyRotation {
     private readonly clock: Clock,
     private readonly audit: Audit,
     private readonly authenticator: ApiKeyAuthenticator,
-    private readonly apiKeys: ApiKeysService,
   ) {}
 
   /**
@@ -36,10 +36,11 @@ export class KeyRotation {
     id: string,
     overlapHours: number,
     origin: RequestOrigin,
+    outer: EntityManager = this.db,
   ): Promise<RevealedApiKey> {
     const now = this.clock.now();
     const end = new Date(now.getTime() + overlapHours * HOUR_MS);
-    const key = await this.db.transaction(async (tx) => {
+    return outer.transaction(async (tx) => {
       const apiKey = await lockActive(userId, id, tx);
       const working = await workingVersions([id], now, tx);
       if (overlapHours > 0 && working.length >= VERSIONS_MAX)
@@ -47,13 +48,17 @@ export class KeyRotation {
       await endVersions(id, end, tx);
       const secret = generateApiKey(apiKey.environment);
       await addVersion(id, secret, now, tx);
-      const details = { overlap_hours: String(overlapHours) };
       const by = { id: userId, origin };
+      const details = { overlap_hours: String(overlapHours) };
       await this.audit.record({ action: 'key.rotated', by, subjectId: userId, targetId: id, details }, tx);
-      return secret.key;
+      afterCommit(tx, () => {
+        this.authenticator.forgetKey(id);
+      });
+      return {
+        key: secret.key,
+        apiKey: Object.assign(apiKey, { versions: await workingVersions([id], now, tx) }),
+      };
     });
-    this.authenticator.forgetKey(id);
-    return { key, apiKey: await this.apiKeys.find(userId, id) };
   }
 
   /**
