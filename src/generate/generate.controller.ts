@@ -24,7 +24,8 @@ export class GenerateController {
   @BodyLimit(BODY_BYTES_MAX)
   @ApiOperation({
     summary: 'Ask a language model',
-    description: 'Metered: the answer leaves once its usage is written. A call that fails costs nothing. Under a budget or a quota, a call runs only while the most it can cost still fits.',
+    description:
+      'Metered: the answer leaves once its usage is written. A call that fails costs nothing. Under a budget or a quota, a call runs only while the most it can cost still fits.',
   })
   @ApiOkResponse({ type: GenerateResultDto, description: 'The answer and what it cost.' })
   @ApiProblems(

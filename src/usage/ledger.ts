@@ -1,5 +1,7 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import type { Counter } from 'prom-client';
 import { EntityManager } from 'typeorm';
+import { Metrics } from '../platform/observability/metrics';
 import { Alerts } from './alerts';
 import { type CapMonth, CLOSE_SQL, closeParameters, type Closing } from './close-statement';
 import { GroupCommit } from './group-commit';
@@ -12,12 +14,23 @@ import { isDataError, isPartitionMissing } from './write-errors';
 @Injectable()
 export class Ledger implements OnApplicationShutdown {
   private readonly closing = new GroupCommit<Closing>((closings) => this.close(closings), isDataError);
+  private readonly tokens: Counter;
+  private readonly costUsd: Counter;
+  private readonly batches: Counter;
+  private readonly batchSeconds: Counter;
 
   constructor(
     private readonly db: EntityManager,
     private readonly partitions: Partitions,
     private readonly alerts: Alerts,
-  ) {}
+    metrics: Metrics,
+  ) {
+    this.tokens = metrics.counter('usage_tokens_total', 'Tokens metered by this process.');
+    this.costUsd = metrics.counter('usage_cost_total', 'US dollars metered by this process.');
+    this.batches = metrics.counter('usage_batches_total', 'Batches of ledger lines that were committed.');
+    this.batchSeconds = metrics.counter('usage_batch_seconds_total', 'Time their commits took together.');
+    metrics.gauge('usage_queue_lines', 'Ledger lines that wait for their batch.', () => this.closing.waiting);
+  }
 
   /**
    * Resolves once the line is committed, and the call's hold is let go of with it.
@@ -38,9 +51,21 @@ export class Ledger implements OnApplicationShutdown {
   }
 
   private async close(closings: readonly Closing[]): Promise<[]> {
+    const startedMs = performance.now();
     const months = await this.send(closings);
+    this.note(closings, (performance.now() - startedMs) / 1_000);
     this.alerts.look(months, closings);
     return [];
+  }
+
+  private note(closings: readonly Closing[], seconds: number): void {
+    this.batches.inc();
+    this.batchSeconds.inc(seconds);
+    for (const { line } of closings) {
+      if (!line) continue;
+      this.tokens.inc(line.tokensUsed);
+      this.costUsd.inc(Number(line.costUsd));
+    }
   }
 
   private async send(closings: readonly Closing[]): Promise<CapMonth[]> {

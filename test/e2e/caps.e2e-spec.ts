@@ -214,7 +214,7 @@ describe('budgets and quotas', () => {
     });
   });
 
-  it('takes the budget of a key when it is made', async () => {
+  it('takes the budget of a key when it is made, and when it is changed', async () => {
     const user = await t.make.user({ tierOverride: 'starter' });
     const made = await t.http.post('/auth/api-keys', {
       bearer: user.token,
@@ -224,6 +224,13 @@ describe('budgets and quotas', () => {
     const { api_key: key } = made.body as { api_key: string };
     expect((await generate(key)).status).toBe(200);
     expect((await generate(key)).status).toBe(402);
+    const { id } = (made.body as { api_key_info: { id: string } }).api_key_info;
+    const raised = await t.http.send('PATCH', `/auth/api-keys/${id}`, {
+      bearer: user.token,
+      body: { monthly_budget_usd: null },
+    });
+    expect(raised).toMatchObject({ status: 200, body: { monthly_budget_usd: null } });
+    expect((await generate(key)).status).toBe(200);
   });
 });
 
