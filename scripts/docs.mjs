@@ -120,6 +120,7 @@ function detailText(detail) {
 function plansTable({ plans }) {
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
+    ['tokens included a month', ({ tokensIncludedPerMonth }) => tokensIncludedPerMonth],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
     ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],
@@ -147,6 +148,7 @@ const policyScopes = {
   'reset-address': '`POST /api/v1/auth/password/reset`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
+  billing: '`POST` to `/api/v1/auth/billing/...`',
 };
 
 function policiesTable({ policies, plans }) {
