@@ -12,7 +12,10 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
+import { UsageMonth } from './usage/usage-month.entity';
+import { UsagePending } from './usage/usage-pending.entity';
 import { User } from './users/user.entity';
 
 /** Every table's entity; `test/architecture.spec.ts` compares this list with the files. */
@@ -28,6 +31,9 @@ export const entities = [
   BillingTask,
   PolarCheckoutRow,
   PolarSubscriptionRow,
+  UsageHour,
+  UsageMonth,
+  UsagePending,
   AuditEvent,
   AuditDetails,
   AuditHead,

@@ -60,7 +60,11 @@ export class BillingAccounts {
   }
 
   /** @returns false when something newer is known. */
-  async noteSubscription(account: BillingAccount, facts: KnownSubscription, tx: EntityManager): Promise<boolean> {
+  async noteSubscription(
+    account: BillingAccount,
+    facts: KnownSubscription,
+    tx: EntityManager,
+  ): Promise<boolean> {
     const rows = await tx.query<unknown[]>(UPSERT_SUBSCRIPTION_SQL, [
       facts.id,
       account.userId,
@@ -94,7 +98,10 @@ export class BillingAccounts {
 
   /** Has Polar asked about an account at `at`, unless that is due sooner anyway. */
   async syncAt(userId: string, at: Date, tx: EntityManager = this.db): Promise<void> {
-    await tx.query('UPDATE billing_accounts SET sync_at = least(sync_at, $2) WHERE user_id = $1', [userId, at]);
+    await tx.query('UPDATE billing_accounts SET sync_at = least(sync_at, $2) WHERE user_id = $1', [
+      userId,
+      at,
+    ]);
   }
 
   /** Recomputes, never increments: the same facts give the same tier, whatever it was before. */

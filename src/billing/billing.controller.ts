@@ -46,7 +46,8 @@ export class BillingController {
   @Get('info')
   @ApiOperation({
     summary: 'Own plan, and what it costs this period',
-    description: 'From the ledger as of the last answered call; also while the billing provider does not answer.',
+    description:
+      'From the ledger as of the last answered call; also while the billing provider does not answer.',
   })
   @ApiOkResponse({ type: BillingInfoDto, description: 'The plan in force, its period, use and cost.' })
   async info(@CurrentPrincipal() { userId }: UserPrincipal): Promise<BillingInfoDto> {
@@ -133,7 +134,10 @@ export class BillingController {
   @Post('subscription/cancel')
   @HttpCode(200)
   @RateLimited('billing')
-  @ApiOperation({ summary: 'End the subscription with its period', description: 'Until then nothing changes.' })
+  @ApiOperation({
+    summary: 'End the subscription with its period',
+    description: 'Until then nothing changes.',
+  })
   @ApiOkResponse({ type: BillingInfoDto, description: 'The plan as it is now.' })
   @ApiProblems(
     BillingErrors.notConfigured,

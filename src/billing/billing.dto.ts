@@ -35,7 +35,11 @@ export class PlanDto {
   @ApiProperty({ type: 'integer', example: 20, description: 'Most API keys that are active at once.' })
   active_keys_max!: number;
 
-  @ApiProperty({ type: 'integer', example: 1_000, description: "Most a key's `rate_limit_per_minute` may be." })
+  @ApiProperty({
+    type: 'integer',
+    example: 1_000,
+    description: "Most a key's `rate_limit_per_minute` may be.",
+  })
   key_rate_per_minute_max!: number;
 
   @ApiProperty({
@@ -108,7 +112,10 @@ export class BillingInfoDto {
   @ApiProperty({ type: 'integer', example: 34_567, description: 'Tokens used in the period so far.' })
   tokens_used!: number;
 
-  @ApiProperty({ example: 29, description: "The plan's price, and what was used beyond the included tokens." })
+  @ApiProperty({
+    example: 29,
+    description: "The plan's price, and what was used beyond the included tokens.",
+  })
   cost_so_far_usd!: number;
 
   @ApiProperty({ example: 29, description: 'The cost of the whole period if use goes on as it did so far.' })
@@ -119,7 +126,11 @@ export class BillingInfoDto {
 }
 
 export class BillingEventDto {
-  @ApiProperty({ format: 'uuid', example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d', description: 'Id of the event.' })
+  @ApiProperty({
+    format: 'uuid',
+    example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
+    description: 'Id of the event.',
+  })
   id!: string;
 
   @ApiProperty({ example: 'subscription.active', description: "What happened, by Polar's name for it." })
@@ -128,7 +139,11 @@ export class BillingEventDto {
   @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:00.000Z', description: 'When it happened.' })
   occurred_at!: string;
 
-  @ApiProperty({ format: 'date-time', example: '2026-01-31T12:00:01.000Z', description: 'When it was heard of.' })
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-01-31T12:00:01.000Z',
+    description: 'When it was heard of.',
+  })
   received_at!: string;
 }
 
@@ -148,7 +163,8 @@ export class ReturnDto {
     type: String,
     maxLength: RETURN_URL_CHARS_MAX,
     example: 'https://app.example.com/billing',
-    description: 'Where to go on afterwards: an address of this service or of an allowed origin. Default: this service.',
+    description:
+      'Where to go on afterwards: an address of this service or of an allowed origin. Default: this service.',
   })
   @IsOptional()
   @IsString()
@@ -172,6 +188,10 @@ export class PolarPageDto {
   @ApiProperty({ example: 'https://polar.sh/checkout/...', description: 'The page to open in the browser.' })
   url!: string;
 
-  @ApiProperty({ format: 'date-time', example: '2026-01-31T13:00:00.000Z', description: 'When the page ends.' })
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-01-31T13:00:00.000Z',
+    description: 'When the page ends.',
+  })
   expires_at!: string;
 }

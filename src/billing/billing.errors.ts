@@ -24,7 +24,8 @@ export const BillingErrors = {
     code: 'plan_not_for_sale',
     status: 400,
     title: 'Plan not for sale',
-    detail: (tier: string) => `The plan "${tier}" cannot be bought here. "GET /auth/billing/plans" lists those that can.`,
+    detail: (tier: string) =>
+      `The plan "${tier}" cannot be bought here. "GET /auth/billing/plans" lists those that can.`,
   }),
   badReturnUrl: defineError({
     code: 'invalid_return_url',

@@ -26,7 +26,13 @@ import { WebhooksService } from './webhooks.service';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([BillingAccount, BillingEvent, BillingTask, PolarCheckoutRow, PolarSubscriptionRow]),
+    TypeOrmModule.forFeature([
+      BillingAccount,
+      BillingEvent,
+      BillingTask,
+      PolarCheckoutRow,
+      PolarSubscriptionRow,
+    ]),
     ApiKeysModule,
     AuditModule,
     AuthModule,

@@ -73,14 +73,17 @@ export class BillingService {
     end: Date;
   } {
     const now = this.clock.now();
-    const [start, end] = [subscription?.periodStart, subscription?.periodEnd].map((text) => new Date(text ?? NaN));
+    const [start, end] = [subscription?.periodStart, subscription?.periodEnd].map(
+      (text) => new Date(text ?? NaN),
+    );
     if (start && end && start <= now && now < end) return { start, end };
     const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()];
     return { start: new Date(Date.UTC(year, month, 1)), end: new Date(Date.UTC(year, month + 1, 1)) };
   }
 
   private async tokensUsed(userId: string, from: Date): Promise<number> {
-    const sql = 'SELECT coalesce(sum(tokens_used), 0) AS tokens FROM usage_logs WHERE user_id = $1 AND created_at >= $2';
+    const sql =
+      'SELECT coalesce(sum(tokens_used), 0) AS tokens FROM usage_logs WHERE user_id = $1 AND created_at >= $2';
     const [row] = await this.db.query<{ tokens: string }[]>(sql, [userId, from]);
     return Number(row?.tokens);
   }

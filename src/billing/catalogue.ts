@@ -29,7 +29,9 @@ export class Catalogue {
     return this.products[tier as SoldTier] ?? null;
   }
 
-  factsOf(subscription: PolarSubscription | PolarCustomerState['active_subscriptions'][number]): SubscriptionFacts {
+  factsOf(
+    subscription: PolarSubscription | PolarCustomerState['active_subscriptions'][number],
+  ): SubscriptionFacts {
     const { id, status, product_id: productId, cancel_at_period_end: cancelAtPeriodEnd } = subscription;
     const metadata = 'product' in subscription ? subscription.product?.metadata : undefined;
     return {

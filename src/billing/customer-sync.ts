@@ -56,8 +56,16 @@ export class CustomerSync implements OnModuleInit {
 
   onModuleInit(): void {
     const inMs = (ms: number): Promise<Date> => Promise.resolve(new Date(this.clock.nowMs() + ms));
-    this.tasks.define('adopt', () => this.adopt(), () => inMs(ADOPT_GAP_MS));
-    this.tasks.define('sync', () => this.syncDue(), () => inMs(SYNC_GAP_MS));
+    this.tasks.define(
+      'adopt',
+      () => this.adopt(),
+      () => inMs(ADOPT_GAP_MS),
+    );
+    this.tasks.define(
+      'sync',
+      () => this.syncDue(),
+      () => inMs(SYNC_GAP_MS),
+    );
   }
 
   /** Gives every new user an account, in the order of their ids, which is that of their sign-ups. */
@@ -98,14 +106,20 @@ export class CustomerSync implements OnModuleInit {
     const customer = state ?? (account?.polarCustomerId ? null : await this.makeCustomer(user));
     await this.accounts.change(userId, async (locked, tx) => {
       if (typeof customer === 'string') {
-        await tx.query('UPDATE billing_accounts SET customer_problem = $2 WHERE user_id = $1', [userId, customer]);
+        await tx.query('UPDATE billing_accounts SET customer_problem = $2 WHERE user_id = $1', [
+          userId,
+          customer,
+        ]);
       } else if (customer) {
         await this.accounts.noteCustomer(locked, customer.id, tx);
         await releaseUnlinked(customer.id, this.jobs, tx);
       }
       await this.noteState(locked, state, atUs, tx);
       const again = typeof customer === 'string' ? new Date(this.clock.nowMs() + PROBLEM_RETRY_MS) : null;
-      await tx.query('UPDATE billing_accounts SET sync_at = $2, sync_failures = 0 WHERE user_id = $1', [userId, again]);
+      await tx.query('UPDATE billing_accounts SET sync_at = $2, sync_failures = 0 WHERE user_id = $1', [
+        userId,
+        again,
+      ]);
     });
   }
 

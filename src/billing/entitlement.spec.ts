@@ -68,7 +68,9 @@ describe('entitlement', () => {
     const ended = known(5, { status: 'canceled' });
     expect(entitlementOf(state(9), [known(5)]).tier).toBe('free');
     expect(entitlementOf(state(9, { active: [facts()] }), [ended]).tier).toBe('starter');
-    expect(entitlementOf(state(3, { active: [facts()], grantedTiers: ['starter'] }), [ended]).tier).toBe('free');
+    expect(entitlementOf(state(3, { active: [facts()], grantedTiers: ['starter'] }), [ended]).tier).toBe(
+      'free',
+    );
     expect(entitlementOf(state(3), [known(5)]).tier).toBe('starter');
   });
 
@@ -83,7 +85,10 @@ describe('entitlement', () => {
   it('lasts through a late payment as long as Polar grants the benefit, and no longer', () => {
     const late = known(5, { status: 'past_due' });
     expect(entitlementOf(state(9, { grantedTiers: ['starter'] }), [late]).tier).toBe('starter');
-    expect(entitlementOf(state(9), [late])).toMatchObject({ tier: 'free', subscription: { status: 'past_due' } });
+    expect(entitlementOf(state(9), [late])).toMatchObject({
+      tier: 'free',
+      subscription: { status: 'past_due' },
+    });
   });
 
   it('shows a subscription that is not in a later state any more as canceled', () => {

@@ -139,7 +139,9 @@ export class PolarClient {
   }
 
   async findCustomersByEmail(email: string): Promise<PolarCustomer[]> {
-    return (await this.read(listSchema(customerSchema), () => this.api.customers.list({ email, limit: PAGE }))).items;
+    return (
+      await this.read(listSchema(customerSchema), () => this.api.customers.list({ email, limit: PAGE }))
+    ).items;
   }
 
   /** Says whose customer it is; possible once. */
@@ -193,7 +195,8 @@ export class PolarClient {
 
   async webhookEndpoints(): Promise<PolarEndpoint[]> {
     const query = { limit: PAGE };
-    return (await this.read(listSchema(endpointSchema), () => this.api.webhooks.listWebhookEndpoints(query))).items;
+    return (await this.read(listSchema(endpointSchema), () => this.api.webhooks.listWebhookEndpoints(query)))
+      .items;
   }
 
   private async read<T>(schema: z.ZodType<T>, call: () => Promise<unknown>): Promise<T> {

@@ -30,7 +30,9 @@ export const subscriptionSchema = z.object({
 export type PolarSubscription = z.infer<typeof subscriptionSchema>;
 
 export const customerStateSchema = customerSchema.extend({
-  active_subscriptions: z.array(subscriptionSchema.omit({ customer_id: true, customer: true, product: true })),
+  active_subscriptions: z.array(
+    subscriptionSchema.omit({ customer_id: true, customer: true, product: true }),
+  ),
   granted_benefits: z.array(z.object({ benefit_type: z.string(), benefit_metadata: metadata })),
 });
 export type PolarCustomerState = z.infer<typeof customerStateSchema>;
@@ -43,7 +45,10 @@ export const checkoutSchema = z.object({
 });
 export type PolarCheckout = z.infer<typeof checkoutSchema>;
 
-export const portalSessionSchema = z.object({ customer_portal_url: z.string().min(1), expires_at: timestamp });
+export const portalSessionSchema = z.object({
+  customer_portal_url: z.string().min(1),
+  expires_at: timestamp,
+});
 export type PolarPortalSession = z.infer<typeof portalSessionSchema>;
 
 export const ingestedSchema = z.object({ inserted: z.int().min(0), duplicates: z.int().min(0).default(0) });
@@ -51,7 +56,12 @@ export type PolarIngested = z.infer<typeof ingestedSchema>;
 
 export const quantitiesSchema = z.object({ total: z.number() });
 
-export const endpointSchema = z.object({ id: z.string(), url: z.string(), enabled: z.boolean(), secret: z.string() });
+export const endpointSchema = z.object({
+  id: z.string(),
+  url: z.string(),
+  enabled: z.boolean(),
+  secret: z.string(),
+});
 export type PolarEndpoint = z.infer<typeof endpointSchema>;
 
 /** Any list: its entries, and how many pages of them there are. */
@@ -60,18 +70,21 @@ export const listSchema = <Item extends z.ZodType>(item: Item) =>
 
 /** The envelope of every webhook delivery; `data` is checked by whoever applies it. */
 export const envelopeSchema = z.object({
-  type: z.string().min(1).max(100),
+  type: z.string().regex(/^[a-z0-9_.]{1,100}$/i),
   timestamp,
   api_version: z.string().nullish(),
   data: z.unknown(),
 });
 export type PolarEnvelope = z.infer<typeof envelopeSchema>;
 
+/** As Polar's ids are, and fit for an index: what else may stand there is not to be told apart. */
+const idText = z.string().regex(/^[\x20-\x7e]{1,200}$/);
+
 /** What tells whom any object of a delivery is about: the customer's own, or one that names its customer. */
 export const aboutCustomerSchema = z.object({
-  id: z.string().optional(),
-  external_id: z.string().nullish(),
-  customer_id: z.string().nullish(),
-  external_customer_id: z.string().nullish(),
-  customer: customerSchema.partial().nullish(),
+  id: idText.optional(),
+  external_id: idText.nullish(),
+  customer_id: idText.nullish(),
+  external_customer_id: idText.nullish(),
+  customer: z.object({ id: idText.optional(), external_id: idText.nullish() }).nullish(),
 });

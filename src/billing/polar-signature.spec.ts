@@ -42,7 +42,11 @@ describe('the signature of a webhook', () => {
     expect(check({ ...polar, body: Buffer.concat([polar.body, Buffer.from(' ')]) })).toBe(false);
     expect(check({ ...polar, secret: 'whsec_polar_demo_secreu' })).toBe(false);
     const { id, timestamp, signature } = polar.headers;
-    for (const parts of [{ timestamp, signature }, { id, signature }, { id, timestamp }]) {
+    for (const parts of [
+      { timestamp, signature },
+      { id, signature },
+      { id, timestamp },
+    ]) {
       const headers = { id: undefined, timestamp: undefined, signature: undefined, ...parts };
       expect(isSignedByPolar(polar.body, headers, [polar.secret], polar.nowMs)).toBe(false);
     }
@@ -53,8 +57,14 @@ describe('the signature of a webhook', () => {
   });
 
   it('R14: counts for 300 seconds in both directions and not for 301', () => {
-    expect([300, -300].map((seconds) => check(polar, {}, polar.nowMs + seconds * 1_000))).toEqual([true, true]);
-    expect([301, -301].map((seconds) => check(polar, {}, polar.nowMs + seconds * 1_000))).toEqual([false, false]);
+    expect([300, -300].map((seconds) => check(polar, {}, polar.nowMs + seconds * 1_000))).toEqual([
+      true,
+      true,
+    ]);
+    expect([301, -301].map((seconds) => check(polar, {}, polar.nowMs + seconds * 1_000))).toEqual([
+      false,
+      false,
+    ]);
   });
 
   it('R14: may be one of several in the list, by one of two secrets', () => {
@@ -72,8 +82,15 @@ describe('the signature of a webhook', () => {
       const digest = createHmac('sha256', key).update(`evt.${timestamp}.`).update(body).digest('base64');
       const signature = `v1,${digest}`;
       const theirs = await webhooks
-        .validateEvent(body, { 'webhook-id': 'evt', 'webhook-timestamp': timestamp, 'webhook-signature': signature }, secret)
-        .then(() => true, () => false);
+        .validateEvent(
+          body,
+          { 'webhook-id': 'evt', 'webhook-timestamp': timestamp, 'webhook-signature': signature },
+          secret,
+        )
+        .then(
+          () => true,
+          () => false,
+        );
       expect(isSignedByPolar(body, { id: 'evt', timestamp, signature }, [secret], Date.now())).toBe(theirs);
     }
   });

@@ -32,7 +32,9 @@ export function isSignedByPolar(
   const expected = secrets
     .flatMap(signingKeys)
     .map((key) => createHmac('sha256', key).update(`${id}.${timestamp}.`).update(rawBody).digest());
-  return given.some((one) => expected.some((other) => one.length === other.length && timingSafeEqual(one, other)));
+  return given.some((one) =>
+    expected.some((other) => one.length === other.length && timingSafeEqual(one, other)),
+  );
 }
 
 /** Polar has signed with the bytes of the whole secret; for secrets made since September 2026 it decodes them first. */

@@ -70,7 +70,8 @@ export class SubscriptionsService {
     const isUpgrade = tiers.indexOf(tier) > (subscription.tier ? tiers.indexOf(subscription.tier) : 0);
     const proration = isUpgrade ? ('invoice' as const) : ('next_period' as const);
     // Polar refuses to change a subscription that is to end.
-    if (subscription.cancelAtPeriodEnd) await this.update(userId, subscription, { cancel_at_period_end: false });
+    if (subscription.cancelAtPeriodEnd)
+      await this.update(userId, subscription, { cancel_at_period_end: false });
     await this.update(userId, subscription, { product_id: productId, proration_behavior: proration });
   }
 
@@ -126,7 +127,8 @@ export class SubscriptionsService {
       return await work();
     } catch (error) {
       if (error instanceof ApiError || !(error instanceof PolarFailure)) throw error;
-      if (error.kind === 'refused' || error.kind === 'not_found') throw BillingErrors.refused.with({ cause: error });
+      if (error.kind === 'refused' || error.kind === 'not_found')
+        throw BillingErrors.refused.with({ cause: error });
       const wait = error.kind === 'rate_limited' ? Math.ceil(error.retryAfterSeconds) : 5;
       throw BillingErrors.unavailable.with({ cause: error, retryAfterSeconds: wait });
     }

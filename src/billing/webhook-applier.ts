@@ -80,7 +80,10 @@ export class WebhookApplier implements OnModuleInit {
   }
 
   /** An e-mail address or metadata never say whose an event is: whoever buys chooses them. */
-  private async userOf({ polarCustomerId, type }: BillingEvent, { data }: PolarEnvelope): Promise<string | null> {
+  private async userOf(
+    { polarCustomerId, type }: BillingEvent,
+    { data }: PolarEnvelope,
+  ): Promise<string | null> {
     const about = aboutCustomerSchema.safeParse(data).data;
     const external = type.startsWith('customer.')
       ? about?.external_id

@@ -24,7 +24,8 @@ export class WebhooksController {
   @RawBody(BODY_BYTES_MAX)
   @ApiOperation({
     summary: 'Take a delivery of Polar',
-    description: 'Signed as Standard Webhooks says, over the bytes of the body. Stored once, applied behind the answer.',
+    description:
+      'Signed as Standard Webhooks says, over the bytes of the body. Stored once, applied behind the answer.',
   })
   @ApiAcceptedResponse({ type: MessageDto, description: 'Stored, now or before.' })
   @ApiProblems(BillingErrors.notConfigured, BillingErrors.badSignature)

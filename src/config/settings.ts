@@ -200,7 +200,9 @@ export const settings = z.object({
   POLAR_API_KEY: z
     .string()
     .optional()
-    .describe('Turns billing on: an organization access token of Polar (`polar_oat_...`). See docs/billing.md.'),
+    .describe(
+      'Turns billing on: an organization access token of Polar (`polar_oat_...`). See docs/billing.md.',
+    ),
   POLAR_WEBHOOK_SECRET: commaList
     .refine(
       (secrets) => secrets.length > 0 && secrets.every((secret) => secret.length >= 32),

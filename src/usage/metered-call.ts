@@ -23,6 +23,7 @@ export class MeteredCall {
     private readonly operation: string,
     private readonly request: MeteredRequest,
     private readonly prices: PriceBook,
+    private readonly startedAt: Date,
   ) {}
 
   /** Also the id of the call's line in the ledger. */
@@ -42,8 +43,8 @@ export class MeteredCall {
     return this.costNanoUsd;
   }
 
-  /** The ledger's line for this call, answered with `statusCode` at `now`. */
-  toLine(statusCode: number, now: Date): UsageLog {
+  /** The ledger's line for this call, answered with `statusCode`. */
+  toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
     const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
@@ -66,7 +67,7 @@ export class MeteredCall {
         status_code: statusCode,
         ...(this.endUser !== undefined && { end_user: this.endUser }),
       },
-      createdAt: now,
+      createdAt: this.startedAt,
     };
   }
 }
@@ -78,7 +79,12 @@ export const CurrentCall = createParamDecorator(
 );
 
 /** Begins the call of a request that AuthGuard has let in. */
-export function beginCall(operation: string, context: ExecutionContext, prices: PriceBook): MeteredCall {
+export function beginCall(
+  operation: string,
+  context: ExecutionContext,
+  prices: PriceBook,
+  now: Date,
+): MeteredCall {
   const request = context.switchToHttp().getRequest<MeteredRequest>();
-  return (request.meteredCall = new MeteredCall(operation, request, prices));
+  return (request.meteredCall = new MeteredCall(operation, request, prices, now));
 }

@@ -35,11 +35,7 @@ describe('webhooks of Polar', () => {
   const subscriptionOf = (userId: string, fields: Partial<StoredSubscription> = {}): StoredSubscription =>
     t.polar.store.subscribe(userId, products.starter, fields);
   const about = (type: string, subscription: StoredSubscription, fields = {}, options = {}): Delivery =>
-    t.polar.store.deliver(
-      type,
-      { ...t.polar.store.subscriptionBody(subscription), ...fields },
-      options,
-    );
+    t.polar.store.deliver(type, { ...t.polar.store.subscriptionBody(subscription), ...fields }, options);
 
   describe('at the door', () => {
     const order = (): Delivery => t.polar.store.deliver('order.paid', { id: randomUUID() });
@@ -69,7 +65,10 @@ describe('webhooks of Polar', () => {
         { body, headers: store.sign('evt', body, now - 301_000) },
         { body, headers: store.sign('evt', body, now + 302_000) },
         { body, headers: store.sign('evt', body, now, Buffer.from('another key')) },
-        ...['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({ body, headers: without(name) })),
+        ...['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
+          body,
+          headers: without(name),
+        })),
         { body: '', headers: { ...headers } },
       ];
       for (const delivery of bad) {
@@ -92,7 +91,9 @@ describe('webhooks of Polar', () => {
 
     it('are kept when nobody here knows their type, or what they hold', async () => {
       const unknown = t.polar.store.deliver('weather.changed', { id: 'w', '\u0000': '\ud800' });
-      const odd = t.polar.store.deliver('member.created', { deep: JSON.parse('['.repeat(900) + ']'.repeat(900)) });
+      const odd = t.polar.store.deliver('member.created', {
+        deep: JSON.parse('['.repeat(900) + ']'.repeat(900)),
+      });
       for (const delivery of [unknown, odd]) expect((await deliver(t, delivery)).status).toBe(202);
       await t.settled();
       const rows = await t.db.findBy(BillingEvent, { type: 'weather.changed' });
@@ -114,7 +115,9 @@ describe('webhooks of Polar', () => {
       const subscription = subscriptionOf(user.id);
       const atUs = Date.now() * 1_000;
       for (const id of ['evt_endpoint_1', 'evt_endpoint_2'])
-        expect((await deliver(t, about('subscription.active', subscription, {}, { atUs, id }))).status).toBe(202);
+        expect((await deliver(t, about('subscription.active', subscription, {}, { atUs, id }))).status).toBe(
+          202,
+        );
       await t.settled();
       expect(await statusesOf('subscription.active', user.id)).toEqual(['processed']);
     });
@@ -161,14 +164,20 @@ describe('webhooks of Polar', () => {
       await deliver(t, store.deliver('customer.state_changed', state, { atUs: atUs - 2 }));
       await t.settled();
       expect(await tierOf(user.id)).toBe('free');
-      await deliver(t, store.deliver('customer.state_changed', { ...state, active_subscriptions: [] }, { atUs: atUs - 3 }));
+      await deliver(
+        t,
+        store.deliver('customer.state_changed', { ...state, active_subscriptions: [] }, { atUs: atUs - 3 }),
+      );
       await t.settled();
       expect(await statusesOf('customer.state_changed', user.id)).toEqual(['processed', 'stale']);
     });
 
     it('keep the plan of one subscription when another is revoked', async () => {
       const user = await t.make.user();
-      const [first, second] = [subscriptionOf(user.id, { product_id: products.professional }), subscriptionOf(user.id)];
+      const [first, second] = [
+        subscriptionOf(user.id, { product_id: products.professional }),
+        subscriptionOf(user.id),
+      ];
       await deliver(t, about('subscription.active', first));
       await deliver(t, about('subscription.active', second));
       await deliver(t, about('subscription.revoked', first, { status: 'canceled' }));
@@ -195,7 +204,10 @@ describe('webhooks of Polar', () => {
       await deliver(t, about('subscription.active', subscription));
       await t.settled();
       expect(await tierOf(user.id)).toBe('free');
-      await deliver(t, store.deliver('customer.updated', store.customerBody({ ...customer, external_id: user.id })));
+      await deliver(
+        t,
+        store.deliver('customer.updated', store.customerBody({ ...customer, external_id: user.id })),
+      );
       await t.settled();
       expect(await tierOf(user.id)).toBe('starter');
     });
@@ -220,10 +232,16 @@ describe('webhooks of Polar', () => {
     it('never hand out a plan that is not sold', async () => {
       const user = await t.make.user();
       const subscription = subscriptionOf(user.id, { product_id: randomUUID() });
-      await deliver(t, about('subscription.active', subscription, { product: { metadata: { tier: 'internal' } } }));
+      await deliver(
+        t,
+        about('subscription.active', subscription, { product: { metadata: { tier: 'internal' } } }),
+      );
       await t.settled();
       expect(await tierOf(user.id)).toBe('free');
-      await deliver(t, about('subscription.updated', subscription, { product: { metadata: { tier: 'enterprise' } } }));
+      await deliver(
+        t,
+        about('subscription.updated', subscription, { product: { metadata: { tier: 'enterprise' } } }),
+      );
       await t.settled();
       expect(await tierOf(user.id)).toBe('enterprise');
     });
@@ -232,7 +250,10 @@ describe('webhooks of Polar', () => {
       const user = await t.make.user({ tierOverride: 'internal' });
       await deliver(t, about('subscription.active', subscriptionOf(user.id)));
       await t.settled();
-      expect(await t.db.findOneByOrFail(User, { id: user.id })).toMatchObject({ tier: 'internal', billingTier: 'starter' });
+      expect(await t.db.findOneByOrFail(User, { id: user.id })).toMatchObject({
+        tier: 'internal',
+        billingTier: 'starter',
+      });
     });
   });
 
@@ -266,9 +287,18 @@ describe('webhooks of Polar', () => {
       const events = [
         about('subscription.created', subscription, { status: 'incomplete' }, { atUs }),
         about('subscription.active', subscription, {}, { atUs: atUs + 1 }),
-        store.deliver('customer.state_changed', { ...state, active_subscriptions: [active] }, { atUs: atUs + 2 }),
+        store.deliver(
+          'customer.state_changed',
+          { ...state, active_subscriptions: [active] },
+          { atUs: atUs + 2 },
+        ),
         about('subscription.updated', subscription, higher, { atUs: atUs + 3 }),
-        about('subscription.canceled', subscription, { ...higher, cancel_at_period_end: true }, { atUs: atUs + 4 }),
+        about(
+          'subscription.canceled',
+          subscription,
+          { ...higher, cancel_at_period_end: true },
+          { atUs: atUs + 4 },
+        ),
       ];
       return { user, deliveries: order.map((i) => events[i] as Delivery) };
     });
@@ -338,7 +368,11 @@ describe('webhooks of Polar', () => {
 
   it('answer 503 without a key or a secret for Polar', async () => {
     const { body, headers } = t.polar.store.deliver('order.paid', { id: 'o' });
-    const off = await startBilledApp({ databaseUrl: t.databaseUrl, polar: t.polar, settings: { POLAR_WEBHOOK_SECRET: '' } });
+    const off = await startBilledApp({
+      databaseUrl: t.databaseUrl,
+      polar: t.polar,
+      settings: { POLAR_WEBHOOK_SECRET: '' },
+    });
     expect((await deliver(off, { body, headers })).body.code).toBe('billing_not_configured');
     await off.close();
   });

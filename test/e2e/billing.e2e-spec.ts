@@ -20,8 +20,10 @@ describe('billing', () => {
   });
   afterAll(() => t.close());
 
-  const accountOf = (userId: string): Promise<BillingAccount | null> => t.db.findOneBy(BillingAccount, { userId });
-  const post = (path: string, bearer: string, body: object = {}) => t.http.post(`/auth/billing/${path}`, { bearer, body });
+  const accountOf = (userId: string): Promise<BillingAccount | null> =>
+    t.db.findOneBy(BillingAccount, { userId });
+  const post = (path: string, bearer: string, body: object = {}) =>
+    t.http.post(`/auth/billing/${path}`, { bearer, body });
   const info = async (bearer: string) => (await t.http.get('/auth/billing/info', { bearer })).body;
   const seen = (path: string): number => t.polar.requests.filter((one) => one.path === path).length;
 
@@ -68,34 +70,45 @@ describe('billing', () => {
       t.polar.heal();
       await sync(t, user.id);
       const customer = t.polar.store.customerOf(user.id);
-      expect(await accountOf(user.id)).toMatchObject({ polarCustomerId: customer?.id, customerProblem: null });
+      expect(await accountOf(user.id)).toMatchObject({
+        polarCustomerId: customer?.id,
+        customerProblem: null,
+      });
     });
 
     it.each([
       [true, null],
       [false, 'email_not_verified'],
-    ])('that exist with the same address are linked for a proven address alone (%s)', async (isVerified, problem) => {
-      const user = await t.make.user({ isVerified });
-      const customer = t.polar.store.addCustomer({ email: user.email });
-      await sync(t, user.id);
-      const polarCustomerId = isVerified ? customer.id : null;
-      expect(await accountOf(user.id)).toMatchObject({ polarCustomerId, customerProblem: problem });
-      expect(customer.external_id).toBe(isVerified ? user.id : null);
-    });
+    ])(
+      'that exist with the same address are linked for a proven address alone (%s)',
+      async (isVerified, problem) => {
+        const user = await t.make.user({ isVerified });
+        const customer = t.polar.store.addCustomer({ email: user.email });
+        await sync(t, user.id);
+        const polarCustomerId = isVerified ? customer.id : null;
+        expect(await accountOf(user.id)).toMatchObject({ polarCustomerId, customerProblem: problem });
+        expect(customer.external_id).toBe(isVerified ? user.id : null);
+      },
+    );
 
-    it("of another account are never linked, and the operator is told", async () => {
+    it('of another account are never linked, and the operator is told', async () => {
       const user = await t.make.user();
       t.polar.store.addCustomer({ email: user.email, external_id: randomUUID() });
       await sync(t, user.id);
       const account = await accountOf(user.id);
       expect(account).toMatchObject({ polarCustomerId: null, customerProblem: 'email_of_another_customer' });
       expect(account?.syncAt).not.toBeNull();
-      expect(t.logLines.some((line) => line.includes(user.id) && line.includes('no customer at Polar'))).toBe(true);
+      expect(t.logLines.some((line) => line.includes(user.id) && line.includes('no customer at Polar'))).toBe(
+        true,
+      );
     });
 
     it('and what was said about them are forgotten when the account is erased', async () => {
       const { user, subscription } = await subscriber();
-      await deliver(t, t.polar.store.deliver('subscription.updated', t.polar.store.subscriptionBody(subscription)));
+      await deliver(
+        t,
+        t.polar.store.deliver('subscription.updated', t.polar.store.subscriptionBody(subscription)),
+      );
       await t.settled();
       const customer = t.polar.store.customerOf(user.id);
       await t.db.transaction((tx) => t.app.get(BillingErasure, { strict: false }).erase(user.id, tx));
@@ -109,7 +122,9 @@ describe('billing', () => {
     it('show every plan that can be had, and which are for sale', async () => {
       const { token } = await t.make.user();
       const { body } = await t.http.get('/auth/billing/plans', { bearer: token });
-      expect(body.data.map((plan: { tier: string; for_sale: boolean }) => [plan.tier, plan.for_sale])).toEqual([
+      expect(
+        body.data.map((plan: { tier: string; for_sale: boolean }) => [plan.tier, plan.for_sale]),
+      ).toEqual([
         ['free', false],
         ['starter', true],
         ['professional', true],
@@ -121,7 +136,14 @@ describe('billing', () => {
     it('show a new account as free, over the calendar month', async () => {
       const { token } = await t.make.user();
       const shown = await info(token);
-      expect(shown).toMatchObject({ tier: 'free', status: 'none', tokens_included: 10_000, tokens_used: 0, cost_so_far_usd: 0, portal_available: false });
+      expect(shown).toMatchObject({
+        tier: 'free',
+        status: 'none',
+        tokens_included: 10_000,
+        tokens_used: 0,
+        cost_so_far_usd: 0,
+        portal_available: false,
+      });
       expect(shown.period_start).toMatch(/-01T00:00:00.000Z$/);
     });
 
@@ -151,8 +173,12 @@ describe('billing', () => {
       expect(first.status).toBe(200);
       const again = await post('checkout', user.token, { tier: 'starter' });
       expect(again.body).toEqual(first.body);
-      expect((await post('checkout', user.token, { tier: 'professional' })).body.url).not.toBe(first.body.url);
-      const [checkout] = [...t.polar.store.checkouts.values()].filter((one) => one['external_customer_id'] === user.id);
+      expect((await post('checkout', user.token, { tier: 'professional' })).body.url).not.toBe(
+        first.body.url,
+      );
+      const [checkout] = [...t.polar.store.checkouts.values()].filter(
+        (one) => one['external_customer_id'] === user.id,
+      );
       expect(checkout).toMatchObject({ products: [products.starter], customer_email: user.email });
       expect(checkout?.['success_url']).toContain('checkout_id={CHECKOUT_ID}');
       t.clock.advance(3_600_000);
@@ -181,36 +207,54 @@ describe('billing', () => {
 
     it('is refused while there is a subscription, and for a plan that is not sold', async () => {
       const { user } = await subscriber();
-      expect((await post('checkout', user.token, { tier: 'professional' })).body.code).toBe('subscription_exists');
+      expect((await post('checkout', user.token, { tier: 'professional' })).body.code).toBe(
+        'subscription_exists',
+      );
       expect((await post('checkout', user.token, { tier: 'internal' })).status).toBe(400);
       expect((await post('checkout', user.token, { tier: 'free' })).status).toBe(400);
     });
 
     it('leads back to this service or an allowed origin alone', async () => {
       const user = await t.make.user();
-      for (const url of ['https://evil.example', 'https://app.example.com.evil.example/', '//evil.example', 'javascript:alert(1)', 'https://u:p@app.example.com/'])
-        expect([url, (await post('checkout', user.token, { tier: 'starter', return_url: url })).body.code]).toEqual([url, 'invalid_return_url']);
-      const fine = await post('checkout', user.token, { tier: 'starter', return_url: 'https://app.example.com/billing?a=1' });
+      for (const url of [
+        'https://evil.example',
+        'https://app.example.com.evil.example/',
+        '//evil.example',
+        'javascript:alert(1)',
+        'https://u:p@app.example.com/',
+      ])
+        expect([
+          url,
+          (await post('checkout', user.token, { tier: 'starter', return_url: url })).body.code,
+        ]).toEqual([url, 'invalid_return_url']);
+      const fine = await post('checkout', user.token, {
+        tier: 'starter',
+        return_url: 'https://app.example.com/billing?a=1',
+      });
       expect(fine.status).toBe(200);
     });
 
-    it.each([['drop'], ['html'], [{ status: 500 }], [{ status: 429, retryAfter: '7' }], [{ status: 401 }]] as const)(
-      'answers 503 when Polar fails (%j), and works afterwards',
-      async (fault) => {
-        const user = await t.make.user();
-        t.polar.faultOf = ({ path }) => (path === '/v1/checkouts/' ? fault : undefined);
-        const { status, body, headers } = await post('checkout', user.token, { tier: 'starter' });
-        expect([status, body.code]).toEqual([503, 'billing_unavailable']);
-        expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
-        t.polar.heal();
-        expect((await post('checkout', user.token, { tier: 'starter' })).status).toBe(200);
-      },
-    );
+    it.each([
+      ['drop'],
+      ['html'],
+      [{ status: 500 }],
+      [{ status: 429, retryAfter: '7' }],
+      [{ status: 401 }],
+    ] as const)('answers 503 when Polar fails (%j), and works afterwards', async (fault) => {
+      const user = await t.make.user();
+      t.polar.faultOf = ({ path }) => (path === '/v1/checkouts/' ? fault : undefined);
+      const { status, body, headers } = await post('checkout', user.token, { tier: 'starter' });
+      expect([status, body.code]).toEqual([503, 'billing_unavailable']);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+      t.polar.heal();
+      expect((await post('checkout', user.token, { tier: 'starter' })).status).toBe(200);
+    });
 
     it('is limited per user', async () => {
       const user = await t.make.user();
       const statuses: number[] = [];
-      for (let i = 0; i < 21; i++) statuses.push((await post('checkout', user.token, { tier: 'starter' })).status);
+      for (let i = 0; i < 21; i++)
+        statuses.push((await post('checkout', user.token, { tier: 'starter' })).status);
       expect(statuses.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 200));
       expect(statuses[20]).toBe(429);
     });
@@ -267,13 +311,21 @@ describe('billing', () => {
 
     it('T25: is always his own, whatever the request names', async () => {
       const [{ user: victim, subscription }, { user: thief }] = [await subscriber(), await subscriber()];
-      const ids = { subscription_id: subscription.id, id: subscription.id, user_id: victim.id, external_customer_id: victim.id, customer_id: subscription.customer_id };
+      const ids = {
+        subscription_id: subscription.id,
+        id: subscription.id,
+        user_id: victim.id,
+        external_customer_id: victim.id,
+        customer_id: subscription.customer_id,
+      };
       for (const path of ['subscription/cancel', 'subscription/resume', 'portal']) {
         await post(path, thief.token, ids);
         const query = new URLSearchParams(ids).toString();
         await t.http.post(`/auth/billing/${path}?${query}`, { bearer: thief.token, body: {} });
       }
-      expect((await post('subscription/change', thief.token, { tier: 'professional', ...ids })).status).toBe(400);
+      expect((await post('subscription/change', thief.token, { tier: 'professional', ...ids })).status).toBe(
+        400,
+      );
       expect(subscription).toMatchObject({ cancel_at_period_end: false, product_id: products.starter });
       expect(await info(victim.token)).toMatchObject({ tier: 'starter', cancel_at_period_end: false });
       const portals = t.polar.requests.filter(({ path }) => path === '/v1/customer-sessions/');
@@ -285,7 +337,9 @@ describe('billing', () => {
       const before = t.polar.requests.filter(({ method }) => method === 'PATCH').length;
       for (const path of ['subscription/cancel', 'subscription/resume'])
         expect((await post(path, user.token)).body.code).toBe('no_subscription');
-      expect((await post('subscription/change', user.token, { tier: 'starter' })).body.code).toBe('no_subscription');
+      expect((await post('subscription/change', user.token, { tier: 'starter' })).body.code).toBe(
+        'no_subscription',
+      );
       expect(t.polar.requests.filter(({ method }) => method === 'PATCH').length).toBe(before);
     });
 
@@ -312,7 +366,10 @@ describe('billing', () => {
 
     it('answers reads from its own tables, and 503 to whatever needs Polar', async () => {
       const { token: bearer } = await off.make.user({ billingTier: 'starter' });
-      expect((await off.http.get('/auth/billing/info', { bearer })).body).toMatchObject({ tier: 'starter', status: 'none' });
+      expect((await off.http.get('/auth/billing/info', { bearer })).body).toMatchObject({
+        tier: 'starter',
+        status: 'none',
+      });
       expect((await off.http.get('/auth/billing/events', { bearer })).body.data).toEqual([]);
       expect((await off.http.get('/auth/billing/plans', { bearer })).body.data).toHaveLength(4);
       const requests: [string, object][] = [

@@ -8,7 +8,10 @@ const DOCUMENT_VARIABLE = 'POLAR_OPENAPI';
 
 interface Document {
   readonly components: object;
-  readonly paths: Record<string, Record<string, { requestBody?: { content: Record<string, { schema: object }> } }>>;
+  readonly paths: Record<
+    string,
+    Record<string, { requestBody?: { content: Record<string, { schema: object }> } }>
+  >;
 }
 
 interface Contract {
@@ -22,7 +25,8 @@ const contracts = [...ofOurs(), ...ofDocument()];
 /** What is wrong with a request's body, by our schemas and by Polar's document; a body that no schema knows is wrong too. */
 export function requestFaults(method: string, path: string, body: unknown): string[] {
   const checks = contracts.filter((one) => one.method === method && one.pattern.test(path));
-  if (checks.length === 0 && body !== undefined) return [`${method} ${path} takes no body that is known here`];
+  if (checks.length === 0 && body !== undefined)
+    return [`${method} ${path} takes no body that is known here`];
   return checks
     .filter(({ check }) => !check(body))
     .map(({ check }) => `${method} ${path}: ${JSON.stringify(check.errors)} in ${JSON.stringify(body)}`);

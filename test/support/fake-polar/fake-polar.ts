@@ -10,7 +10,13 @@ import { answerRequest } from './routes';
  * done and never answered; it is answered with a status or with a page of HTML; or it is said to be done and is not.
  */
 export type Fault =
-  'drop' | 'hang' | 'html' | 'commit-then-drop' | 'commit-then-hang' | 'lie' | { status: number; retryAfter?: string };
+  | 'drop'
+  | 'hang'
+  | 'html'
+  | 'commit-then-drop'
+  | 'commit-then-hang'
+  | 'lie'
+  | { status: number; retryAfter?: string };
 
 /** A request as it arrived. */
 export interface SeenRequest {
@@ -51,7 +57,12 @@ export class FakePolar {
 
   /** The settings of a service that is billed here. */
   settings(more: Record<string, string> = {}): Record<string, string> {
-    return { POLAR_API_KEY: this.token, POLAR_SERVER: this.url, POLAR_WEBHOOK_SECRET: this.store.webhookSecret, ...more };
+    return {
+      POLAR_API_KEY: this.token,
+      POLAR_SERVER: this.url,
+      POLAR_WEBHOOK_SECRET: this.store.webhookSecret,
+      ...more,
+    };
   }
 
   failNext(...faults: Fault[]): void {
@@ -111,11 +122,15 @@ export class FakePolar {
     isLie: boolean,
   ): { status: number; body: unknown } {
     if (headers.authorization !== `Bearer ${this.token}`)
-      return { status: 401, body: { error: 'invalid_token', error_description: 'The access token is not valid' } };
+      return {
+        status: 401,
+        body: { error: 'invalid_token', error_description: 'The access token is not valid' },
+      };
     if (headers['polar-version'] !== '2026-10') return { status: 404, body: { error: 'NotFound' } };
     const faults = requestFaults(method, path, body);
     this.violations.push(...faults);
-    if (faults.length > 0) return { status: 422, body: { detail: [{ loc: ['body'], msg: faults.join(), type: 'value' }] } };
+    if (faults.length > 0)
+      return { status: 422, body: { detail: [{ loc: ['body'], msg: faults.join(), type: 'value' }] } };
     try {
       return answerRequest(this.store, { method, path, body, query, isLie });
     } catch (error) {

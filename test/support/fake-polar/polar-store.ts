@@ -66,12 +66,24 @@ export class PolarStore {
   /** By external id, which Polar keeps for ever. */
   readonly events = new Map<string, StoredEvent>();
   readonly checkouts = new Map<string, Thing>();
-  readonly things = { meters: [] as Thing[], products: [] as Thing[], benefits: [] as Thing[], endpoints: [] as Thing[] };
+  readonly things = {
+    meters: [] as Thing[],
+    products: [] as Thing[],
+    benefits: [] as Thing[],
+    endpoints: [] as Thing[],
+  };
   /** Tiers of benefits that a customer holds, by his id. */
   readonly grants = new Map<string, string[]>();
 
   addCustomer(fields: Partial<StoredCustomer> & { email: string }): StoredCustomer {
-    const customer = { id: randomUUID(), external_id: null, name: null, metadata: {}, deleted_at: null, ...fields };
+    const customer = {
+      id: randomUUID(),
+      external_id: null,
+      name: null,
+      metadata: {},
+      deleted_at: null,
+      ...fields,
+    };
     this.customers.set(customer.id, customer);
     return customer;
   }
@@ -83,8 +95,14 @@ export class PolarStore {
   }
 
   /** The customer pays: he has a subscription from now on. */
-  subscribe(externalId: string, productId: string, fields: Partial<StoredSubscription> = {}): StoredSubscription {
-    const customer = this.customerOf(externalId) ?? this.addCustomer({ external_id: externalId, email: `${externalId}@example.com` });
+  subscribe(
+    externalId: string,
+    productId: string,
+    fields: Partial<StoredSubscription> = {},
+  ): StoredSubscription {
+    const customer =
+      this.customerOf(externalId) ??
+      this.addCustomer({ external_id: externalId, email: `${externalId}@example.com` });
     const subscription = {
       id: randomUUID(),
       customer_id: customer.id,
@@ -147,7 +165,10 @@ export class PolarStore {
     );
     return {
       ...this.customerBody(customer),
-      active_subscriptions: active.map(({ customer_id, ...rest }) => ({ ...rest, metadata: { of: customer_id } })),
+      active_subscriptions: active.map(({ customer_id, ...rest }) => ({
+        ...rest,
+        metadata: { of: customer_id },
+      })),
       granted_benefits: (this.grants.get(customer.id) ?? []).map((tier) => ({
         id: randomUUID(),
         benefit_id: randomUUID(),
@@ -160,7 +181,11 @@ export class PolarStore {
   }
 
   /** A delivery as Polar makes it; `atUs` is when it happened, in microseconds. */
-  deliver(type: string, data: object, { atUs = this.now() * 1_000, id = `evt_${randomUUID()}` } = {}): Delivery {
+  deliver(
+    type: string,
+    data: object,
+    { atUs = this.now() * 1_000, id = `evt_${randomUUID()}` } = {},
+  ): Delivery {
     const body = JSON.stringify({ type, timestamp: microsecondText(atUs), api_version: '2026-10', data });
     return { body, headers: this.sign(id, body) };
   }

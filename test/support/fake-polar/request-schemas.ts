@@ -33,7 +33,11 @@ const filterClause = closed(
 );
 
 const fixedPrice = closed(
-  { amount_type: { const: 'fixed' }, price_currency: { const: 'usd' }, price_amount: { type: 'integer', minimum: 0 } },
+  {
+    amount_type: { const: 'fixed' },
+    price_currency: { const: 'usd' },
+    price_amount: { type: 'integer', minimum: 0 },
+  },
   ['amount_type', 'price_amount'],
 );
 const meteredPrice = closed(
@@ -143,7 +147,11 @@ export const requestSchemas: Readonly<Record<string, object>> = {
           type: { const: 'meter_credit' },
           description: { type: 'string', minLength: 3, maxLength: 42 },
           properties: closed(
-            { meter_id: uuid, units: { type: 'integer', minimum: 1, maximum: 2_147_483_647 }, rollover: { type: 'boolean' } },
+            {
+              meter_id: uuid,
+              units: { type: 'integer', minimum: 1, maximum: 2_147_483_647 },
+              rollover: { type: 'boolean' },
+            },
             ['meter_id', 'units', 'rollover'],
           ),
           metadata,

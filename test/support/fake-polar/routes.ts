@@ -24,8 +24,18 @@ const HOUR_MS = 3_600_000;
 const routes: readonly (readonly [method: string, pattern: RegExp, status: number, route: Route])[] = [
   ['POST', /^\/v1\/customers\/$/, 201, createCustomer],
   ['GET', /^\/v1\/customers\/$/, 200, listCustomers],
-  ['GET', /^\/v1\/customers\/external\/([^/]+)\/state$/, 200, (store, _, id) => store.stateBody(external(store, id))],
-  ['GET', /^\/v1\/customers\/external\/([^/]+)$/, 200, (store, _, id) => store.customerBody(external(store, id))],
+  [
+    'GET',
+    /^\/v1\/customers\/external\/([^/]+)\/state$/,
+    200,
+    (store, _, id) => store.stateBody(external(store, id)),
+  ],
+  [
+    'GET',
+    /^\/v1\/customers\/external\/([^/]+)$/,
+    200,
+    (store, _, id) => store.customerBody(external(store, id)),
+  ],
   ['DELETE', /^\/v1\/customers\/external\/([^/]+)$/, 200, deleteCustomer],
   ['PATCH', /^\/v1\/customers\/([^/]+)$/, 200, updateCustomer],
   ['POST', /^\/v1\/checkouts\/$/, 201, createCheckout],
@@ -36,10 +46,20 @@ const routes: readonly (readonly [method: string, pattern: RegExp, status: numbe
   ['GET', /^\/v1\/meters\/([^/]+)\/quantities$/, 200, quantities],
   ['POST', /^\/v1\/products\/([^/]+)\/benefits$/, 200, setBenefits],
   ['GET', /^\/v1\/(meters|products|benefits)\/$/, 200, (store, _, kind) => page(listOf(store, kind))],
-  ['POST', /^\/v1\/(meters|products|benefits)\/$/, 201, (store, request, kind) => add(listOf(store, kind), request)],
+  [
+    'POST',
+    /^\/v1\/(meters|products|benefits)\/$/,
+    201,
+    (store, request, kind) => add(listOf(store, kind), request),
+  ],
   ['GET', /^\/v1\/webhooks\/endpoints$/, 200, (store) => page(store.things.endpoints)],
   ['POST', /^\/v1\/webhooks\/endpoints$/, 201, createEndpoint],
-  ['PATCH', /^\/v1\/webhooks\/endpoints\/([^/]+)$/, 200, (store, request, id) => change(store.things.endpoints, id, request)],
+  [
+    'PATCH',
+    /^\/v1\/webhooks\/endpoints\/([^/]+)$/,
+    200,
+    (store, request, id) => change(store.things.endpoints, id, request),
+  ],
 ];
 
 /** Does what a request asks for. @throws Refusal */
@@ -77,7 +97,11 @@ function listCustomers(store: PolarStore, { query }: PolarRequest): unknown {
 function updateCustomer(store: PolarStore, { body }: PolarRequest, id: string): unknown {
   const customer = store.customers.get(id);
   if (!customer) throw Refusal.notFound();
-  if (body.external_id !== undefined && customer.external_id !== null && customer.external_id !== body.external_id)
+  if (
+    body.external_id !== undefined &&
+    customer.external_id !== null &&
+    customer.external_id !== body.external_id
+  )
     throw Refusal.invalid(['body', 'external_id'], 'Customer external ID cannot be updated.');
   return store.customerBody(Object.assign(customer, body));
 }
@@ -85,7 +109,8 @@ function updateCustomer(store: PolarStore, { body }: PolarRequest, id: string): 
 function deleteCustomer(store: PolarStore, { query }: PolarRequest, id: string): unknown {
   const customer = external(store, id);
   customer.deleted_at = new Date(store.now()).toISOString();
-  if (query.get('anonymize') === 'true') Object.assign(customer, { email: `${customer.id}@anonymous`, name: null });
+  if (query.get('anonymize') === 'true')
+    Object.assign(customer, { email: `${customer.id}@anonymous`, name: null });
   return null;
 }
 
@@ -106,17 +131,25 @@ function listSubscriptions(store: PolarStore, { query }: PolarRequest): unknown 
   const all = [...store.subscriptions.values()].filter(
     ({ status }) => query.get('active') !== 'true' || isActive(status),
   );
-  return page(all.map((one) => store.subscriptionBody(one)), query);
+  return page(
+    all.map((one) => store.subscriptionBody(one)),
+    query,
+  );
 }
 
 function updateSubscription(store: PolarStore, { body }: PolarRequest, id: string): unknown {
   const subscription = store.subscriptions.get(id);
   if (!subscription) throw Refusal.notFound();
   if (subscription.status === 'canceled' || (subscription.cancel_at_period_end && body.product_id))
-    throw new Refusal(403, { error: 'AlreadyCanceledSubscription', detail: 'This subscription is canceled.' });
+    throw new Refusal(403, {
+      error: 'AlreadyCanceledSubscription',
+      detail: 'This subscription is canceled.',
+    });
   const { proration_behavior: proration, ...changes } = body;
   // Until the next period the old product stays.
-  return store.subscriptionBody(proration === 'next_period' ? subscription : Object.assign(subscription, changes));
+  return store.subscriptionBody(
+    proration === 'next_period' ? subscription : Object.assign(subscription, changes),
+  );
 }
 
 function createSession(store: PolarStore, { body }: PolarRequest): unknown {
@@ -159,11 +192,15 @@ function quantities(store: PolarStore, { query }: PolarRequest, id: string): unk
 }
 
 function setBenefits(store: PolarStore, { body }: PolarRequest, id: string): unknown {
-  return change(store.things.products, id, { body: { benefits: (body.benefits as string[]).map((one) => ({ id: one })) } });
+  return change(store.things.products, id, {
+    body: { benefits: (body.benefits as string[]).map((one) => ({ id: one })) },
+  });
 }
 
 function createEndpoint(store: PolarStore, request: PolarRequest): unknown {
-  return add(store.things.endpoints, { body: { ...(request.body as object), enabled: true, secret: store.webhookSecret } });
+  return add(store.things.endpoints, {
+    body: { ...(request.body as object), enabled: true, secret: store.webhookSecret },
+  });
 }
 
 function listOf(store: PolarStore, kind: string): Thing[] {
