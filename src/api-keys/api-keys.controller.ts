@@ -19,7 +19,7 @@ export class ApiKeysController {
 
   @Post()
   @HttpCode(200)
-  @RateLimited('key-creation')
+  @RateLimited('key-creation', 'key-creation-address')
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
+import { IsIn, IsString, MaxLength } from 'class-validator';
+import { Optional } from '../common/optional';
 import { PaginationDto } from '../common/pagination';
 import { type Tier, tiers } from '../common/principal';
 import { type SoldTier, soldTiers } from './catalogue';
@@ -166,10 +167,10 @@ export class ReturnDto {
     description:
       'Where to go on afterwards: an address of this service or of an allowed origin. Default: this service.',
   })
-  @IsOptional()
+  @Optional()
   @IsString()
   @MaxLength(RETURN_URL_CHARS_MAX)
-  return_url?: string | null;
+  return_url?: string;
 }
 
 export class CheckoutRequestDto extends ReturnDto {

@@ -11,6 +11,11 @@ import { BillingEvent } from './billing-event.entity';
 import { PolarClient } from './polar-client';
 
 const NANO_PER_USD = 1_000_000_000n;
+const HOUR_MS = 3_600_000;
+
+const TOKENS_SQL = `
+  SELECT coalesce((SELECT sum(tokens_used) FROM usage_logs WHERE user_id = $1 AND created_at >= $2 AND created_at < $3), 0)
+       + coalesce((SELECT sum(input_tokens + output_tokens) FROM usage_hours WHERE user_id = $1 AND hour >= $3), 0) AS tokens`;
 
 /** What a customer sees of his plan and of what it will cost. */
 export interface BillingInfo {
@@ -81,10 +86,10 @@ export class BillingService {
     return { start: new Date(Date.UTC(year, month, 1)), end: new Date(Date.UTC(year, month + 1, 1)) };
   }
 
+  /** The ledger itself until the first full hour, and its sums by the hour from there on. */
   private async tokensUsed(userId: string, from: Date): Promise<number> {
-    const sql =
-      'SELECT coalesce(sum(tokens_used), 0) AS tokens FROM usage_logs WHERE user_id = $1 AND created_at >= $2';
-    const [row] = await this.db.query<{ tokens: string }[]>(sql, [userId, from]);
+    const firstHour = new Date(Math.ceil(from.getTime() / HOUR_MS) * HOUR_MS);
+    const [row] = await this.db.query<{ tokens: string }[]>(TOKENS_SQL, [userId, from, firstHour]);
     return Number(row?.tokens);
   }
 

@@ -39,7 +39,7 @@ export class SubscriptionsService {
   }
 
   /** @throws ApiError `billing_not_configured`, `plan_not_for_sale`, `subscription_exists`, `checkout_in_progress`, ... */
-  async checkout(userId: string, tier: SoldTier, returnUrl: string | null | undefined): Promise<PolarPage> {
+  async checkout(userId: string, tier: SoldTier, returnUrl: string | undefined): Promise<PolarPage> {
     this.assertConfigured();
     const productId = this.productOf(tier);
     if (await this.current(userId)) throw BillingErrors.subscriptionExists();
@@ -50,7 +50,7 @@ export class SubscriptionsService {
   }
 
   /** A page for one click; made anew each time. @throws ApiError `billing_not_configured`, `no_billing_customer`, ... */
-  async portal(userId: string, returnUrl: string | null | undefined): Promise<PolarPage> {
+  async portal(userId: string, returnUrl: string | undefined): Promise<PolarPage> {
     this.assertConfigured();
     const account = await this.accounts.find(userId);
     if (!account?.polarCustomerId) throw BillingErrors.noCustomer.with({ retryAfterSeconds: 60 });
@@ -109,7 +109,7 @@ export class SubscriptionsService {
   }
 
   /** @throws ApiError `invalid_return_url`: Polar's page must not lead where a stranger wants it to. */
-  private returnUrl(wanted: string | null | undefined): string {
+  private returnUrl(wanted: string | undefined): string {
     if (!wanted) return this.env.PUBLIC_URL;
     if (!URL.canParse(wanted)) throw BillingErrors.badReturnUrl();
     const { origin, href, username, password } = new URL(wanted);

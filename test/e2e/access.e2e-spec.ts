@@ -53,7 +53,9 @@ describe('access', () => {
         route: route.name,
         verdict: wantedOf(route, kind.says),
       });
-      if (verdict === 'in') expect(answer.status).toBeLessThan(500);
+      // What needs something that is not configured says so, behind the guard.
+      const mayFail = String(answer.body?.code).endsWith('_not_configured');
+      if (verdict === 'in') expect(answer.status).toBeLessThan(mayFail ? 504 : 500);
       else expect(answer.status).toBe(refusals[verdict]);
       if (answer.status === 401) expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer /);
       cells += 1;
@@ -140,6 +142,14 @@ describe('access', () => {
     expect(await storedState(t)).toEqual(before);
   });
 
+  /** What a caller has left of his limits becomes less with each call. */
+  const withoutCounts = (body: unknown): unknown =>
+    JSON.parse(
+      JSON.stringify(body, (name, value: unknown) =>
+        name === 'remaining' || name === 'reset_seconds' ? typeof value : value,
+      ),
+    );
+
   it('answers a caller about himself, whoever else is named', async () => {
     const victim = await t.make.user({ firstName: 'Victim' });
     await t.make.apiKey({ userId: victim.id });
@@ -155,7 +165,7 @@ describe('access', () => {
         headers: identityHeaders(victim.id),
       });
       if (named.status !== 400)
-        expect({ path, body: named.body as unknown }).toEqual({ path, body: plain.body as unknown });
+        expect({ path, body: withoutCounts(named.body) }).toEqual({ path, body: withoutCounts(plain.body) });
     }
     await t.http.put('/auth/me', {
       bearer: caller.token,
