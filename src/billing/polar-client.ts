@@ -200,7 +200,7 @@ export class PolarClient {
   }
 
   private async read<T>(schema: z.ZodType<T>, call: () => Promise<unknown>): Promise<T> {
-    void this.api;
+    if (!this.services) throw BillingErrors.notConfigured();
     try {
       return schema.parse(await call());
     } catch (error) {
