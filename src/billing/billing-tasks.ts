@@ -85,7 +85,7 @@ export class BillingTasks implements OnApplicationBootstrap, OnApplicationShutdo
         { name },
         {
           dueAt: await plan.next(),
-          error: error && String(error.message).slice(0, ERROR_CHARS_MAX),
+          error: error && error.message.slice(0, ERROR_CHARS_MAX),
           ...(!error && { succeededAt: this.clock.now() }),
         },
       );
