@@ -88,7 +88,7 @@ export class WebhookApplier implements OnModuleInit {
     const external = type.startsWith('customer.')
       ? about?.external_id
       : (about?.customer?.external_id ?? about?.external_customer_id);
-    if (isUUID(external) && (await this.db.existsBy(User, { id: external }))) return external;
+    if (isUUID(external) && (await this.db.existsBy(User, { id: String(external) }))) return String(external);
     if (polarCustomerId === null) return null;
     return (await this.db.findOneBy(BillingAccount, { polarCustomerId }))?.userId ?? null;
   }
