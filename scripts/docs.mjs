@@ -147,6 +147,7 @@ const policyScopes = {
   'reset-address': '`POST /api/v1/auth/password/reset`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
+  'usage-export': '`GET /api/v1/auth/usage/export`',
 };
 
 function policiesTable({ policies, plans }) {

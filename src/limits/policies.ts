@@ -49,6 +49,7 @@ export const policies = {
   'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'usage-export': { scope: 'user', windowSeconds: 60, limit: 10 },
 } as const satisfies Record<string, Policy>;
 
 export type PolicyName = keyof typeof policies;
