@@ -67,7 +67,13 @@ export async function setUpApp(
     app.enableCors({
       origin: env.ALLOWED_ORIGINS.includes('*') ? '*' : [...env.ALLOWED_ORIGINS],
       methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      exposedHeaders: ['RateLimit', 'RateLimit-Policy', 'Retry-After', 'X-Request-Id'],
+      exposedHeaders: [
+        'RateLimit',
+        'RateLimit-Policy',
+        'Retry-After',
+        'X-Request-Id',
+        'Idempotency-Replayed',
+      ],
     });
   }
   setUpHooks(fastify, app.get(Readiness), log);

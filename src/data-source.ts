@@ -7,6 +7,7 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
@@ -27,6 +28,7 @@ export const entities = [
   AuditEvent,
   AuditDetails,
   AuditHead,
+  IdempotencyKey,
 ];
 
 /** A data source outside the application, for commands on the schema. */

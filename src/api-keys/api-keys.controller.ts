@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
@@ -7,6 +8,7 @@ import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
 import { ApiKeysService, type NewApiKey } from './api-keys.service';
@@ -19,7 +21,8 @@ export class ApiKeysController {
 
   @Post()
   @HttpCode(200)
-  @RateLimited('key-creation')
+  @Idempotent()
+  @RateLimited('key-creation', 'key-creation-address')
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',
@@ -36,8 +39,9 @@ export class ApiKeysController {
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Body() body: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
+    @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin);
+    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin, tx);
     return { api_key: key, api_key_info: ApiKeyDto.from(apiKey) };
   }
 

@@ -20,6 +20,8 @@ import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
+import { VerificationController } from './verification.controller';
+import { VerificationService } from './verification.service';
 
 @Module({
   imports: [
@@ -30,11 +32,19 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     UsersModule,
     ApiKeysModule,
   ],
-  controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
+  controllers: [
+    AuthController,
+    VerificationController,
+    JwksController,
+    SessionsController,
+    PasswordController,
+    MailLinksController,
+  ],
   providers: [
     AuthService,
     AuthMails,
     PasswordService,
+    VerificationService,
     RefreshTokens,
     AccessTokens,
     SessionsService,

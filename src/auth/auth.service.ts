@@ -165,17 +165,6 @@ export class AuthService {
       undefined
     );
   }
-
-  /** @throws ApiError `invalid_verification_token`. */
-  async verifyEmail(token: string, origin: RequestOrigin): Promise<void> {
-    await this.db.transaction(async (tx) => {
-      const userId = await this.oneTimeTokens.redeem(token, 'verify_email', tx);
-      if (!userId) throw AuthErrors.invalidVerificationToken();
-      await this.users.markVerified(userId, tx);
-      const by = { id: userId, origin };
-      await this.audit.record({ action: 'email.verified', by, subjectId: userId }, tx);
-    });
-  }
 }
 
 /** A device token ends with the password it was given for: whoever had an old one has no counter of his own. */

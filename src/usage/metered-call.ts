@@ -1,15 +1,17 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
+import { RateLimited } from '../limits/rate-limit.decorator';
 import type { Consumption, PriceBook } from './price-book';
 import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
-export const Metered = (operation: string): MethodDecorator => SetMetadata(METERED_METADATA, operation);
+export const Metered = (operation: string): MethodDecorator =>
+  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited('plan-hour', 'plan-day'));
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 

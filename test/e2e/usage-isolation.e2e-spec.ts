@@ -80,7 +80,8 @@ describe('T34: usage that is read with any filter, order and page', () => {
     a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1);
   const ids = (rows: readonly { id: string }[]): string[] => rows.map(({ id }) => id);
 
-  const get = async (what: string, query: object): Promise<{ status: number; body: any; text: string }> => { // eslint-disable-line @typescript-eslint/no-explicit-any -- any field of an answer is read
+  const get = async (what: string, query: object): Promise<{ status: number; body: any; text: string }> => {
+    // eslint-disable-line @typescript-eslint/no-explicit-any -- any field of an answer is read
     const given = new URLSearchParams(query as Record<string, string>);
     return t.http.from().get(`/auth/usage/${what}?${given.toString()}`, { bearer: token });
   };
@@ -90,7 +91,12 @@ describe('T34: usage that is read with any filter, order and page', () => {
   it("lists one's own lines that fit, page by page, and no other's", async () => {
     await check(
       fc.asyncProperty(filters, fc.integer({ min: 1, max: 40 }), async (filter, limit) => {
-        const expected = ids(own.filter((line) => fits(line, filter)).sort(byTime).reverse());
+        const expected = ids(
+          own
+            .filter((line) => fits(line, filter))
+            .sort(byTime)
+            .reverse(),
+        );
         const first = await get('logs', { ...filter, limit });
         if (first.status === 400) return;
         expect(ids(first.body.data)).toEqual(expected.slice(0, limit));
@@ -103,7 +109,8 @@ describe('T34: usage that is read with any filter, order and page', () => {
 
   it("shows nothing behind another's line, and goes on behind any of one's own", async () => {
     const cursorOf = (id: string): string => Buffer.from(parse(id)).toString('base64url');
-    for (const { id } of foreign.slice(0, 20)) expect((await get('logs', { cursor: cursorOf(id) })).body.data).toEqual([]);
+    for (const { id } of foreign.slice(0, 20))
+      expect((await get('logs', { cursor: cursorOf(id) })).body.data).toEqual([]);
     const sorted = [...own].sort(byTime).reverse();
     for (const [i, { id }] of sorted.entries()) {
       const { body } = await get('logs', { cursor: cursorOf(id), limit: 5 });
@@ -136,17 +143,30 @@ describe('T34: usage that is read with any filter, order and page', () => {
     const compare = (): Promise<void> =>
       check(
         fc.asyncProperty(queries, async ({ filter, ...shape }) => {
-          const query = { ...filter, ...shape, to: filter.to ?? new Date(START + (DAYS + 1) * 86_400_000).toISOString() };
+          const query = {
+            ...filter,
+            ...shape,
+            to: filter.to ?? new Date(START + (DAYS + 1) * 86_400_000).toISOString(),
+          };
           const { status, body } = await get('timeseries', query);
           if (status === 400) return;
-          const edges = [...body.data.map(({ start }: { start: string }) => start), body.to].map((edge) => new Date(edge));
+          const edges = [...body.data.map(({ start }: { start: string }) => start), body.to].map(
+            (edge) => new Date(edge),
+          );
           for (const [i, bucket] of body.data.entries()) {
             const [from, to] = [edges[i], edges[i + 1]].map((edge) => edge?.toISOString());
             const inside = own.filter((line) => fits(line, { ...filter, from: from ?? '', to: to ?? '' }));
             expect(sumOf(bucket)).toEqual(totalOf(inside));
-            const column = { key: 'apiKeyId', operation: 'operation', provider: 'provider', model: 'model' } as const;
+            const column = {
+              key: 'apiKeyId',
+              operation: 'operation',
+              provider: 'provider',
+              model: 'model',
+            } as const;
             const groups = Map.groupBy(inside, (line) => line[column[shape.group_by]]);
-            const shown = new Map(bucket.groups.map((group: { name: string | null }) => [group.name, sumOf(group)]));
+            const shown = new Map(
+              bucket.groups.map((group: { name: string | null }) => [group.name, sumOf(group)]),
+            );
             expect(shown).toEqual(new Map([...groups].map(([name, lines]) => [name, totalOf(lines)])));
           }
         }) as never,

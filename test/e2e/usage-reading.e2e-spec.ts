@@ -98,7 +98,11 @@ describe('reading usage', () => {
         at(today, { ...dear, costUsd: '0.2' }),
         at(today, { ...dear, costUsd: '0.3' }),
       ]);
-      const { body } = await read('timeseries', user, { from: today, to: '2026-05-06T10:00:00Z', group_by: groupBy });
+      const { body } = await read('timeseries', user, {
+        from: today,
+        to: '2026-05-06T10:00:00Z',
+        group_by: groupBy,
+      });
       const [dearName, cheapName] = [Object.values(dear)[0], Object.values(cheap)[0]];
       expect(body.data).toMatchObject([
         {
@@ -115,7 +119,9 @@ describe('reading usage', () => {
 
     it('shows the twenty costliest groups, says how many more there are, and has all of them in the sums', async () => {
       const user = await userWith(
-        Array.from({ length: 25 }, (_, i) => at('2026-05-05T10:00:00Z', { model: `m${i}`, costUsd: String(i + 1) })),
+        Array.from({ length: 25 }, (_, i) =>
+          at('2026-05-05T10:00:00Z', { model: `m${i}`, costUsd: String(i + 1) }),
+        ),
       );
       const { body } = await read('timeseries', user, {
         from: '2026-05-05T00:00:00Z',
@@ -136,9 +142,17 @@ describe('reading usage', () => {
       ['an empty span', { from: '2026-01-02T00:00:00Z', to: '2026-01-02T00:00:00Z' }, 'from'],
       ['a span from the future to now', { from: '2090-01-01T00:00:00Z' }, 'from'],
       ['times out of range', { from: '1999-12-31T00:00:00Z', to: '2000-01-02T00:00:00Z' }, 'from'],
-      ['32 days by the hour', { granularity: 'hour', from: '2026-01-01T00:00:00Z', to: '2026-02-02T00:00:00Z' }, 'from'],
+      [
+        '32 days by the hour',
+        { granularity: 'hour', from: '2026-01-01T00:00:00Z', to: '2026-02-02T00:00:00Z' },
+        'from',
+      ],
       ['367 days by the day', { from: '2025-01-01T00:00:00Z', to: '2026-01-03T00:00:00Z' }, 'from'],
-      ['four years by the month', { granularity: 'month', from: '2022-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' }, 'from'],
+      [
+        'four years by the month',
+        { granularity: 'month', from: '2022-01-01T00:00:00Z', to: '2026-01-01T00:00:00Z' },
+        'from',
+      ],
     ])('refuses %s', async (_what, query, field) => {
       const { status, body } = await read('timeseries', await t.make.user(), query);
       expect(status).toBe(400);
@@ -162,7 +176,11 @@ describe('reading usage', () => {
         cursor = page.body.pagination.cursor as string | null;
         expect(page.body.pagination.has_more).toBe(cursor !== null);
       } while (cursor !== null);
-      expect(shown.map(({ operation }) => operation)).toEqual(['last', ...Array<string>(5).fill('test'), 'first']);
+      expect(shown.map(({ operation }) => operation)).toEqual([
+        'last',
+        ...Array<string>(5).fill('test'),
+        'first',
+      ]);
       expect(new Set(shown.map(({ id }) => id)).size).toBe(7);
     });
 
@@ -175,7 +193,9 @@ describe('reading usage', () => {
       });
       const { sessionId } = await t.make.session(userId);
       expect(sessionId).toBeDefined();
-      const line = (await t.app.get(UsageLines, { strict: false }).page(userId, {}, { limit: 1, before: null })).rows[0];
+      const line = (
+        await t.app.get(UsageLines, { strict: false }).page(userId, {}, { limit: 1, before: null })
+      ).rows[0];
       expect(line).toMatchObject({ id: call.body.request_id, api_key_id: id, cost_usd: '0.001200000' });
       const user = await userWith([{ costUsd: '0.001200000', ...at('2026-04-02T00:00:00.123Z') }]);
       expect((await read('logs', user)).body.data).toEqual([
@@ -205,7 +225,9 @@ describe('reading usage', () => {
         at('2026-04-02T00:00:00Z', wanted),
         at('2026-04-03T00:00:00Z', wanted),
         at('2026-04-01T23:59:59.999Z', wanted),
-        ...['apiKeyId', 'provider', 'model'].map((name) => at('2026-04-02T00:00:00Z', { ...wanted, [name]: null })),
+        ...['apiKeyId', 'provider', 'model'].map((name) =>
+          at('2026-04-02T00:00:00Z', { ...wanted, [name]: null }),
+        ),
         at('2026-04-02T00:00:00Z', { ...wanted, operation: 'other' }),
       ]);
       const filter = {
@@ -252,7 +274,18 @@ describe('reading usage', () => {
     });
 
     it('gives a spreadsheet no formula to run, and keeps quotes, commas and line breaks in their field', async () => {
-      const hostile = ['=1+1', '+1', '-1+1', '@SUM(A1)', '\tx', '\rx', '＝1+1', '=cmd|"/c calc"!A1', 'a,"b"\r\nc', '-5'];
+      const hostile = [
+        '=1+1',
+        '+1',
+        '-1+1',
+        '@SUM(A1)',
+        '\tx',
+        '\rx',
+        '＝1+1',
+        '=cmd|"/c calc"!A1',
+        'a,"b"\r\nc',
+        '-5',
+      ];
       const user = await userWith(
         hostile.map((model, i) => at(`2026-01-01T00:00:${10 + i}Z`, { model, costUsd: '-0.500000000' })),
       );

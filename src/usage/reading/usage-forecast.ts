@@ -55,7 +55,10 @@ export class UsageForecast {
   async read(userId: string): Promise<Forecast> {
     const now = this.clock.now();
     const [year, month] = [now.getUTCFullYear(), now.getUTCMonth()];
-    const [periodStart, periodEnd] = [new Date(Date.UTC(year, month, 1)), new Date(Date.UTC(year, month + 1, 1))];
+    const [periodStart, periodEnd] = [
+      new Date(Date.UTC(year, month, 1)),
+      new Date(Date.UTC(year, month + 1, 1)),
+    ];
     const lookBack = new Date(Math.floor(now.getTime() / HOUR_MS) * HOUR_MS - LOOK_BACK_MS);
     const [row] = await this.db.query<ForecastRow[]>(FORECAST_SQL, [
       userId,

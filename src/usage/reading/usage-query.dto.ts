@@ -80,7 +80,8 @@ export class TimeseriesQueryDto extends UsageFilterDto {
     enum: granularities,
     default: 'day',
     example: 'day',
-    description: 'How long a bucket is. A series by the hour spans at most 31 days, by the day 366, by the month 1,096.',
+    description:
+      'How long a bucket is. A series by the hour spans at most 31 days, by the day 366, by the month 1,096.',
   })
   @IsOptional()
   @IsIn(granularities)

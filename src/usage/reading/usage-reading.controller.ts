@@ -47,10 +47,7 @@ export class UsageReadingController {
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Query() query: UsageLogsQueryDto,
   ): Promise<UsageLogsDto> {
-    return pageDto(
-      await this.lines.page(userId, toUsageFilter(query), pageRequest(query)),
-      UsageLogDto.from,
-    );
+    return pageDto(await this.lines.page(userId, toUsageFilter(query), pageRequest(query)), UsageLogDto.from);
   }
 
   @Get('export')

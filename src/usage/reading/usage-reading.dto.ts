@@ -51,7 +51,8 @@ export class UsageBucketDto extends UsageAmountDto {
 
   @ApiProperty({
     type: [UsageGroupDto],
-    description: 'The costliest of the whole series first, as far as they were used here; empty without `group_by`.',
+    description:
+      'The costliest of the whole series first, as far as they were used here; empty without `group_by`.',
   })
   groups!: UsageGroupDto[];
 }
@@ -96,7 +97,11 @@ export class TimeseriesDto {
   @ApiProperty({ type: [UsageBucketDto], description: 'Every bucket, empty ones too, oldest first.' })
   data!: UsageBucketDto[];
 
-  static from(this: void, { from, to, buckets, groupsOmitted }: Timeseries, query: TimeseriesQuery): TimeseriesDto {
+  static from(
+    this: void,
+    { from, to, buckets, groupsOmitted }: Timeseries,
+    query: TimeseriesQuery,
+  ): TimeseriesDto {
     return {
       granularity: query.granularity,
       time_zone: query.timeZone,
@@ -219,7 +224,11 @@ export class UsageLogsDto {
 }
 
 export class ForecastDto {
-  @ApiProperty({ format: 'date-time', example: '2026-11-01T00:00:00.000Z', description: 'When the month began (UTC).' })
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-11-01T00:00:00.000Z',
+    description: 'When the month began (UTC).',
+  })
   period_start!: string;
 
   @ApiProperty({ format: 'date-time', example: '2026-12-01T00:00:00.000Z', description: 'When it ends.' })
