@@ -280,15 +280,12 @@ describe('reading usage', () => {
         'a,"b"\r\nc',
         '-5',
       ];
-      const user = await userWith(
-        hostile.map((model, i) => at(`2026-01-01T00:00:${10 + i}Z`, { model, costUsd: '-0.500000000' })),
-      );
+      const user = await userWith(hostile.map((model, i) => at(`2026-01-01T00:00:${10 + i}Z`, { model })));
       const { text } = await read('export', user);
       const models = hostile.map((name) => (/^(-5|a)/.test(name) ? name : `'${name}`));
       for (const model of models)
         expect(text).toContain(/[",\r\n]/.test(model) ? `,"${model.replaceAll('"', '""')}",` : `,${model},`);
       expect(text).not.toMatch(/(^|[,\n])"?([=+@\t＝]|-\d+[^\d.,])/m);
-      expect(text).toContain(',-0.500000000,');
     });
 
     it('breaks the connection when it cannot go on, so that half an export is never taken for a whole one', async () => {
