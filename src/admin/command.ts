@@ -6,15 +6,17 @@ import { EmbeddedPostgresError } from '../platform/database/postgres-errors';
 export class CommandError extends Error {}
 
 /**
- * Runs an operator's command on the configured or embedded database, also while the service runs, and ends the process:
+ * Runs an operator's command on the configured or embedded database, as its owner, also while the service runs, and ends the process:
  * with 0 after printing what the command returns, with 1 after printing why it failed.
  */
-export async function runCommand(command: (env: Env, databaseUrl: string) => Promise<string>): Promise<void> {
+export async function runCommand(
+  command: (env: Env, databaseUrl: string, applicationUrl: string) => Promise<string>,
+): Promise<void> {
   try {
     const env = loadEnv();
     const database = await openDatabase(env);
     try {
-      process.stdout.write(`${await command(env, database.url)}\n`);
+      process.stdout.write(`${await command(env, database.url, database.applicationUrl)}\n`);
     } finally {
       await database.close();
     }

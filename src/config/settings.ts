@@ -138,6 +138,11 @@ export const settings = z.object({
   POSTGRES_URL: urlOf('postgres', 'postgresql')
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
+  MIGRATION_DATABASE_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
+    ),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
   DATA_DIR: z
     .string()
