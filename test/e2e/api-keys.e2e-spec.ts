@@ -217,7 +217,7 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = jest.spyOn(t.db, 'createQueryBuilder');
+      const queries = jest.spyOn(t.app.get(EntityManager), 'createQueryBuilder');
       const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKeyVersion);
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0
