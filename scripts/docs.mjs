@@ -149,6 +149,7 @@ const policyScopes = {
   'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
+  'email-change': '`POST /api/v1/auth/me/email`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };

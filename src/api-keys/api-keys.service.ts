@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { EntityManager, In } from 'typeorm';
+import { EntityManager, In, MoreThanOrEqual } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
@@ -119,9 +119,10 @@ export class ApiKeysService {
     this.known.evictWhere((key) => key.id === id.toLowerCase());
   }
 
-  /** Ends all keys of a user; call {@link forget} after the commit. */
-  async deactivateAll(userId: string, tx: EntityManager): Promise<void> {
-    await tx.update(ApiKey, { userId, isActive: true }, { isActive: false });
+  /** Ends all keys of a user, or those made since a moment; call {@link forget} after the commit. */
+  async deactivateAll(userId: string, tx: EntityManager, since = new Date(0)): Promise<void> {
+    const which = { userId, isActive: true, createdAt: MoreThanOrEqual(since) };
+    await tx.update(ApiKey, which, { isActive: false });
   }
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */
