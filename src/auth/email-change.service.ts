@@ -84,13 +84,14 @@ export class EmailChangeService {
    * @throws ApiError `invalid_email_token`.
    */
   async undo(token: string, origin: RequestOrigin): Promise<void> {
-    const ids = await this.takenIsInvalid(async (tx) => {
+    await this.takenIsInvalid(async (tx) => {
       const redeemed = await this.oneTimeTokens.redeem(token, 'undo_email', tx);
       if (redeemed?.email == null) throw AuthErrors.invalidEmailToken();
       const { userId, email, createdAt } = redeemed;
       await this.oneTimeTokens.endUndoings(userId, createdAt, tx);
       // Or a sign-up with the old address would be enough to keep it from its owner.
       const squatterId = await this.users.releaseUnproven(email, userId, tx);
+      if (squatterId !== null) this.takeBack.forget(squatterId, tx);
       const { isActive } = await this.users.changeEmail(userId, email, tx);
       if (!isActive) throw AuthErrors.invalidEmailToken();
       await this.takeBack.endPassword(userId, tx);
@@ -100,15 +101,13 @@ export class EmailChangeService {
       await this.mailer.send('reset_password', { tokenId }, tx);
       const entry = { action: 'email.change_undone', by: { id: userId, origin }, subjectId: userId } as const;
       await this.audit.record({ ...entry, details: { to: email } }, tx);
-      return [userId, ...(squatterId === null ? [] : [squatterId])];
     });
-    for (const id of ids) this.takeBack.forget(id);
   }
 
   /** The unique constraint decides who has an address; that somebody has it is not ours to tell. */
-  private async takenIsInvalid<Result>(work: (tx: EntityManager) => Promise<Result>): Promise<Result> {
+  private async takenIsInvalid(work: (tx: EntityManager) => Promise<void>): Promise<void> {
     try {
-      return await this.db.transaction(work);
+      await this.db.transaction(work);
     } catch (error) {
       const { code } = error instanceof QueryFailedError ? (error.driverError as { code?: string }) : {};
       throw code === UNIQUE_VIOLATION ? AuthErrors.invalidEmailToken() : error;

@@ -115,6 +115,7 @@ export class PasswordService implements OnModuleInit {
       if (user.isVerified) {
         await this.sessions.endAll(user.id, null, tx);
         await this.oneTimeTokens.endAll(user.id, tx);
+        this.takeBack.forget(user.id, tx);
       } else {
         await this.takeBack.endAll(user.id, tx);
         await this.users.markVerified(user.id, tx);
@@ -124,6 +125,5 @@ export class PasswordService implements OnModuleInit {
       await this.audit.record({ action: 'password.reset', by, subjectId: user.id }, tx);
       await this.mailer.send('password_changed', { userId: user.id }, tx);
     });
-    this.takeBack.forget(user.id);
   }
 }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import { Passwords } from '../platform/crypto/passwords';
+import { afterCommit } from '../platform/transactions/after-commit';
 import { UsersService } from '../users/users.service';
 import { OneTimeTokens } from './one-time-tokens';
 import { SessionsService } from './sessions.service';
@@ -18,13 +19,14 @@ export class TakeBack {
   ) {}
 
   /**
-   * Ends the sessions, what was mailed, and the API keys; call {@link forget} after the commit.
-   * @param keysSince only keys made since this moment; default: all.
+   * Ends the sessions, what was mailed, and the API keys.
+   * @param keysSince only keys that were made or rotated since this moment; default: all.
    */
   async endAll(userId: string, tx: EntityManager, keysSince?: Date): Promise<void> {
     await this.sessions.endAll(userId, null, tx);
     await this.oneTimeTokens.endAll(userId, tx);
     await this.apiKeys.deactivateAll(userId, tx, keysSince);
+    this.forget(userId, tx);
   }
 
   /** Makes the password one that nobody knows: a reset is the way in then. */
@@ -32,9 +34,11 @@ export class TakeBack {
     await this.users.setPassword(userId, await this.passwords.unusableHash(), undefined, tx);
   }
 
-  /** Makes this process ask the database again. */
-  forget(userId: string): void {
-    this.sessions.forget(userId);
-    this.apiKeys.forget(userId);
+  /** Makes this process ask the database about an account again, once `tx` has committed. */
+  forget(userId: string, tx: EntityManager): void {
+    afterCommit(tx, () => {
+      this.sessions.forget(userId);
+      this.apiKeys.forget(userId);
+    });
   }
 }

@@ -81,7 +81,7 @@ export class VerificationService implements OnModuleInit {
    * @throws ApiError `invalid_verification_token`.
    */
   async disown(token: string, origin: RequestOrigin): Promise<void> {
-    const userId = await this.db.transaction(async (tx) => {
+    await this.db.transaction(async (tx) => {
       const found = await this.oneTimeTokens.redeemNotMe(token, tx);
       if (!found) throw AuthErrors.invalidVerificationToken();
       await this.takeBack.endPassword(found, tx);
@@ -89,9 +89,7 @@ export class VerificationService implements OnModuleInit {
       await this.takeBack.endAll(found, tx);
       const entry = { action: 'account.disowned', by: { id: null, origin }, subjectId: found } as const;
       await this.audit.record(entry, tx);
-      return found;
     });
-    this.takeBack.forget(userId);
   }
 
   private async mailAgain(userId: string): Promise<void> {

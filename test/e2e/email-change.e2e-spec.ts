@@ -170,12 +170,10 @@ describe('T22: a change of the e-mail address', () => {
   });
 
   describe('undone by the old address', () => {
-    it('gives it back, and ends the password, the sessions and the keys made since', async () => {
+    it('gives it back, and ends the password, the sessions and the keys made or rotated since', async () => {
       const user = await t.make.user();
-      const { key: older } = await t.make.apiKey({
-        userId: user.id,
-        createdAt: new Date(t.clock.nowMs() - DAY_MS),
-      });
+      const earlier = { userId: user.id, createdAt: new Date(t.clock.nowMs() - DAY_MS) };
+      const [{ key: older }, rotated] = [await t.make.apiKey(earlier), await t.make.apiKey(earlier)];
       const email = t.make.email();
       await request(user.token, email);
       await confirm(await linkIn(email, 'confirm-email'));
@@ -183,6 +181,10 @@ describe('T22: a change of the e-mail address', () => {
       const created = await t.http.post('/auth/api-keys', {
         bearer: thief.body.access_token,
         body: { name: 'waiting' },
+      });
+      const copied = await t.http.post(`/auth/api-keys/${rotated.id}/rotate`, {
+        bearer: thief.body.access_token,
+        body: {},
       });
 
       const link = await linkIn(user.email, 'undo-email');
@@ -192,7 +194,7 @@ describe('T22: a change of the e-mail address', () => {
       expect(await emailOf(user)).toBe(user.email);
       for (const token of [user.token, thief.body.access_token as string]) expect(await me(token)).toBe(401);
       for (const address of [user.email, email]) expect((await login(address)).status).toBe(401);
-      expect(await call(created.body.api_key)).toBe(401);
+      for (const { body } of [created, copied]) expect(await call(body.api_key)).toBe(401);
       expect(await call(older)).toBe(200);
 
       const reset = await linkIn(user.email, 'reset-password');
