@@ -5,6 +5,7 @@ import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Mailer } from '../platform/mail/mailer';
+import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
 import { OneTimeTokens } from './one-time-tokens';
@@ -19,6 +20,7 @@ export class EmailChangeService {
   constructor(
     private readonly db: EntityManager,
     private readonly users: UsersService,
+    private readonly addresses: UserAddresses,
     private readonly passwords: Passwords,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
@@ -65,7 +67,7 @@ export class EmailChangeService {
       const redeemed = await this.oneTimeTokens.redeem(token, 'change_email', tx);
       if (redeemed?.email == null) throw AuthErrors.invalidEmailToken();
       const { userId, email } = redeemed;
-      const old = await this.users.changeEmail(userId, email, tx);
+      const old = await this.addresses.change(userId, email, tx);
       if (!old.isActive) throw AuthErrors.invalidEmailToken();
       await this.oneTimeTokens.endAll(userId, tx);
       if (old.isVerified) {
@@ -90,9 +92,9 @@ export class EmailChangeService {
       const { userId, email, createdAt } = redeemed;
       await this.oneTimeTokens.endUndoings(userId, createdAt, tx);
       // Or a sign-up with the old address would be enough to keep it from its owner.
-      const squatterId = await this.users.releaseUnproven(email, userId, tx);
+      const squatterId = await this.addresses.releaseUnproven(email, userId, tx);
       if (squatterId !== null) this.takeBack.forget(squatterId, tx);
-      const { isActive } = await this.users.changeEmail(userId, email, tx);
+      const { isActive } = await this.addresses.change(userId, email, tx);
       if (!isActive) throw AuthErrors.invalidEmailToken();
       await this.takeBack.endPassword(userId, tx);
       await this.takeBack.endAll(userId, tx, createdAt);

@@ -6,6 +6,7 @@ import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
 import { OneTimeTokens, type Redeemed } from './one-time-tokens';
@@ -26,6 +27,7 @@ export class VerificationService implements OnModuleInit {
   constructor(
     private readonly db: EntityManager,
     private readonly users: UsersService,
+    private readonly addresses: UserAddresses,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly takeBack: TakeBack,
@@ -85,7 +87,7 @@ export class VerificationService implements OnModuleInit {
       const found = await this.oneTimeTokens.redeemNotMe(token, tx);
       if (!found) throw AuthErrors.invalidVerificationToken();
       await this.takeBack.endPassword(found, tx);
-      await this.users.markUnverified(found, tx);
+      await this.addresses.markUnproven(found, tx);
       await this.takeBack.endAll(found, tx);
       const entry = { action: 'account.disowned', by: { id: null, origin }, subjectId: found } as const;
       await this.audit.record(entry, tx);

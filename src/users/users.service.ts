@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { EntityManager, Not } from 'typeorm';
+import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
-import { type Actor, Audit, SYSTEM } from '../platform/audit/audit';
+import { type Actor, Audit } from '../platform/audit/audit';
+import { lockUser } from './lock-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
 
@@ -142,42 +143,6 @@ export class UsersService {
     await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
   }
 
-  /**
-   * Gives an account another address, which its owner has proven.
-   * @returns what the account was before.
-   * @throws ApiError `user_not_found`; QueryFailedError (unique violation) when somebody else has the address.
-   */
-  async changeEmail(
-    id: string,
-    email: string,
-    tx: EntityManager,
-  ): Promise<Pick<User, 'email' | 'isVerified' | 'isActive'>> {
-    const user = await this.findLocked(id, tx);
-    const before = { email: user.email, isVerified: user.isVerified, isActive: user.isActive };
-    await this.save(user, { email, isVerified: true }, tx);
-    return before;
-  }
-
-  /**
-   * Takes an address from an account that never proved it, for somebody who has: the account is suspended.
-   * @returns the id of the account, or null when there was none.
-   */
-  async releaseUnproven(email: string, exceptId: string, tx: EntityManager): Promise<string | null> {
-    const where = { email, isVerified: false, id: Not(exceptId) };
-    const user = await tx.findOne(User, { where, lock: { mode: 'pessimistic_write' } });
-    if (!user) return null;
-    // A name below .invalid belongs to nobody (RFC 2606).
-    await this.save(user, { email: `${user.id}@released.invalid`, isActive: false }, tx);
-    const details = { because: 'the owner of its address took it back' };
-    await this.audit.record({ action: 'user.suspended', by: SYSTEM, subjectId: user.id, details }, tx);
-    return user.id;
-  }
-
-  /** Marks an address as not proven. */
-  async markUnverified(id: string, tx: EntityManager): Promise<void> {
-    await tx.update(User, { id }, { isVerified: false, updatedAt: this.clock.now() });
-  }
-
   /** Accounts, newest first; `search` is a part of an address, or an id. */
   async list(search: string | undefined, page: PageRequest): Promise<Page<User>> {
     const query = this.db
@@ -204,7 +169,7 @@ export class UsersService {
    * @throws ApiError `user_not_found`.
    */
   async overrideTier(id: string, tier: Tier | null, by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.tierOverride === tier) return user;
     const details = { from: user.tierOverride, to: tier };
     await this.audit.record({ action: 'tier.changed', by, subjectId: id, details }, tx);
@@ -213,7 +178,7 @@ export class UsersService {
 
   /** @throws ApiError `user_not_found`. */
   async setRole(id: string, role: User['role'], by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.role === role) return user;
     const details = { from: user.role, to: role };
     await this.audit.record({ action: 'role.changed', by, subjectId: id, details }, tx);
@@ -231,17 +196,10 @@ export class UsersService {
     by: Actor,
     tx: EntityManager,
   ): Promise<{ user: User; isChanged: boolean }> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.isActive === isActive) return { user, isChanged: false };
     await this.audit.record({ action: isActive ? 'user.restored' : 'user.suspended', by, subjectId: id }, tx);
     return { user: await this.save(user, { isActive }, tx), isChanged: true };
-  }
-
-  /** So that of two changes at once each tells the truth about what was before it. */
-  private async findLocked(id: string, tx: EntityManager): Promise<User> {
-    const user = await tx.findOne(User, { where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!user) throw UserErrors.notFound();
-    return user;
   }
 
   private async save(user: User, fields: Partial<User>, tx: EntityManager): Promise<User> {
