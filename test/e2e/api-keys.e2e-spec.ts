@@ -1,4 +1,4 @@
-import { In } from 'typeorm';
+import { EntityManager, In } from 'typeorm';
 import { ApiKey } from '../../src/api-keys/api-key.entity';
 import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
