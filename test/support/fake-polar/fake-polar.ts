@@ -16,7 +16,7 @@ export type Fault =
   | 'commit-then-drop'
   | 'commit-then-hang'
   | 'lie'
-  | { status: number; retryAfter?: string; body?: object };
+  | { status: number; retryAfter?: string; location?: string; body?: object };
 
 /** A request as it arrived. */
 export interface SeenRequest {
@@ -106,6 +106,7 @@ export class FakePolar {
     }
     if (typeof fault === 'object') {
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
+      if (fault.location !== undefined) response.setHeader('location', fault.location);
       send(
         response,
         fault.status,
