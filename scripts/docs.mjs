@@ -152,6 +152,7 @@ const policyScopes = {
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
+  'usage-export': '`GET /api/v1/auth/usage/export`',
   billing: '`POST` to `/api/v1/auth/billing/...`',
 };
 
