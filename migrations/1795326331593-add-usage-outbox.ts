@@ -17,12 +17,12 @@ export class AddUsageOutbox1795326331593 implements MigrationInterface {
       `CREATE INDEX "IDX_11cbfeebf5b57fea459f796920" ON "usage_outbox"  ("user_id", "meter") `,
     );
     await runner.query(
-      `CREATE INDEX "IDX_ac25302bc90cf5a16b12b5a80a" ON "usage_outbox"  ("next_attempt_at") WHERE status = 'pending'`,
+      `CREATE INDEX "IDX_7d9d3f16cfaa31f26151d16749" ON "usage_outbox"  ("status", "next_attempt_at") WHERE status <> 'sent'`,
     );
   }
 
   async down(runner: QueryRunner): Promise<void> {
-    await runner.query(`DROP INDEX "public"."IDX_ac25302bc90cf5a16b12b5a80a"`);
+    await runner.query(`DROP INDEX "public"."IDX_7d9d3f16cfaa31f26151d16749"`);
     await runner.query(`DROP INDEX "public"."IDX_11cbfeebf5b57fea459f796920"`);
     await runner.query(`DROP TABLE "usage_outbox"`);
     await runner.query(`DROP INDEX "public"."IDX_cd73d92006156d059a0bcd74a6"`);

@@ -64,12 +64,7 @@ export class BillingTasks implements OnApplicationBootstrap, OnApplicationShutdo
       const tasks = await this.db.find(BillingTask, { select: { name: true, dueAt: true } });
       const waiting = new Set(tasks.filter(({ dueAt }) => dueAt > now).map(({ name }) => name));
       const due = [...this.plans.keys()].filter((name) => !waiting.has(name) && !this.running.has(name));
-      for (const name of due)
-        this.running.set(
-          name,
-          this.runIfDue(name).finally(() => this.running.delete(name)),
-        );
-      await Promise.all(due.map((name) => this.running.get(name)));
+      await Promise.all(due.map((name) => this.begin(name)));
     } catch (error) {
       this.log.error({ err: error }, 'billing tasks not read');
     }
@@ -78,6 +73,12 @@ export class BillingTasks implements OnApplicationBootstrap, OnApplicationShutdo
   /** Has a task done at the next tick of any process. */
   async hurry(name: string): Promise<void> {
     await this.db.update(BillingTask, { name }, { dueAt: this.clock.now() });
+  }
+
+  private begin(name: string): Promise<void> {
+    const run = this.runIfDue(name).finally(() => this.running.delete(name));
+    this.running.set(name, run);
+    return run;
   }
 
   private async runIfDue(name: string): Promise<void> {

@@ -12,11 +12,12 @@ import type { SubscriptionFacts } from './entitlement';
 import { PolarClient } from './polar-client';
 import { toPolarFailure } from './polar-failure';
 import type { PolarSubscription } from './polar-schemas';
+import { idBefore } from './time-ids';
 
 const GAP_MS = 3_600_000;
 const TASK = 'reconcile';
 /** Rows that Polar has taken are kept to be sent again, should it turn out that it has not. */
-const SENT_KEPT_MS = 35 * 86_400_000;
+const SENT_KEPT_MS = 14 * 86_400_000;
 /** Polar may repeat a delivery for 90 days. What was bought and paid stays. */
 const EVENTS_KEPT_MS = 100 * 86_400_000;
 
@@ -110,14 +111,15 @@ export class Reconciler implements OnModuleInit, OnApplicationBootstrap {
     await this.db.query('UPDATE billing_tasks SET memory = $2 WHERE name = $1', [TASK, { endpoint: state }]);
   }
 
+  /** By their ids, which grow with time. */
   private async cleanUp(): Promise<void> {
     const nowMs = this.clock.nowMs();
-    await this.db.query(`DELETE FROM usage_outbox WHERE status = 'sent' AND sent_at < $1`, [
-      new Date(nowMs - SENT_KEPT_MS),
+    await this.db.query(`DELETE FROM usage_outbox WHERE id < $1 AND status = 'sent'`, [
+      idBefore(nowMs - SENT_KEPT_MS),
     ]);
     await this.db.query(
-      `DELETE FROM billing_events WHERE received_at < $1 AND (type = 'customer.state_changed' OR status = 'ignored')`,
-      [new Date(nowMs - EVENTS_KEPT_MS)],
+      `DELETE FROM billing_events WHERE id < $1 AND (type = 'customer.state_changed' OR status = 'ignored')`,
+      [idBefore(nowMs - EVENTS_KEPT_MS)],
     );
   }
 }

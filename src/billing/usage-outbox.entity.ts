@@ -8,7 +8,7 @@ export type OutboxStatus = 'pending' | 'sent' | 'dead';
  * sent as often as it takes.
  */
 @Entity('usage_outbox')
-@Index(['nextAttemptAt'], { where: `status = 'pending'` })
+@Index(['status', 'nextAttemptAt'], { where: `status <> 'sent'` })
 @Index(['userId', 'meter'])
 export class UsageOutbox {
   @PrimaryColumn('uuid')
