@@ -5,6 +5,7 @@ import { ApiKeysModule } from './api-keys/api-keys.module';
 import { AuthModule } from './auth/auth.module';
 import { ConfigModule } from './config/config.module';
 import type { Env } from './config/env';
+import { GatewayModule } from './gateway/gateway.module';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
 import { AuditModule } from './platform/audit/audit.module';
@@ -40,6 +41,7 @@ export class AppModule {
         ApiKeysModule,
         AuthModule,
         UsageModule,
+        GatewayModule,
         GenerateModule,
         AdminModule,
       ],

@@ -4,6 +4,7 @@ import { AuthModule } from '../auth/auth.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { HealthModule } from '../platform/health/health.module';
 import { UsersModule } from '../users/users.module';
+import { AdminApiKeysController } from './admin-api-keys.controller';
 import { AdminAuditController } from './admin-audit.controller';
 import { AdminUsersController } from './admin-users.controller';
 import { AdminUsersService } from './admin-users.service';
@@ -11,7 +12,7 @@ import { ServiceMetrics } from './service-metrics';
 
 @Module({
   imports: [AuditModule, HealthModule, UsersModule, ApiKeysModule, AuthModule],
-  controllers: [AdminUsersController, AdminAuditController],
+  controllers: [AdminUsersController, AdminApiKeysController, AdminAuditController],
   providers: [AdminUsersService, ServiceMetrics],
 })
 export class AdminModule {}
