@@ -37,9 +37,9 @@ describe('access', () => {
     return Object.hasOwn(refusals, code) ? (code as Verdict) : 'in';
   }
 
-  function wantedOf({ access, problems }: Route, says: (typeof callerKinds)[number]['says']): Verdict {
+  function wantedOf({ access, needsPermission }: Route, says: (typeof callerKinds)[number]['says']): Verdict {
     const wanted = access === 'public' ? 'in' : says[access];
-    const needsNone = wanted === 'insufficient_permissions' && !problems.includes(wanted);
+    const needsNone = wanted === 'insufficient_permissions' && !needsPermission;
     return needsNone ? 'in' : wanted;
   }
 
