@@ -108,7 +108,8 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       return mailboxes.flatMap((mailbox) => mailbox.mails()).filter(({ to }) => to === address);
     },
     close: async () => {
-      const findings = await verifyUsage(db);
+      // A test may have closed the application itself.
+      const findings = db.connection.isInitialized ? await verifyUsage(db) : [];
       await app.close();
       await database.drop();
       if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
