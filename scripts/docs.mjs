@@ -148,7 +148,8 @@ const policyScopes = {
   'verify-email': '`POST /api/v1/auth/verify-email`',
   'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
-  'password-change': '`POST /api/v1/auth/password/change`',
+  'password-change': '`POST /api/v1/auth/password/change`, `DELETE /api/v1/auth/me`',
+  'account-export': '`GET /api/v1/auth/me/export`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };

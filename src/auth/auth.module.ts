@@ -12,6 +12,7 @@ import { AuthService } from './auth.service';
 import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
+import { PasswordProof } from './password-proof';
 import { PasswordService } from './password.service';
 import { RefreshTokens } from './refresh-tokens';
 import { SessionsController } from './sessions.controller';
@@ -44,6 +45,7 @@ import { VerificationService } from './verification.service';
     AuthService,
     AuthMails,
     PasswordService,
+    PasswordProof,
     VerificationService,
     RefreshTokens,
     AccessTokens,
@@ -52,6 +54,6 @@ import { VerificationService } from './verification.service';
     AccessTokenStrategy,
     ApiKeyStrategy,
   ],
-  exports: [SessionsService, AccessTokenStrategy, ApiKeyStrategy],
+  exports: [SessionsService, OneTimeTokens, PasswordProof, AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

@@ -14,6 +14,6 @@ import { UsageService } from './usage.service';
   imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending])],
   controllers: [UsageController],
   providers: [Ledger, Partitions, PriceBook, UsageService],
-  exports: [Ledger, PriceBook],
+  exports: [UsageService, Ledger, PriceBook],
 })
 export class UsageModule {}
