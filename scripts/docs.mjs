@@ -150,8 +150,6 @@ const policyScopes = {
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`, `DELETE /api/v1/auth/me`',
   'account-export': '`GET /api/v1/auth/me/export`',
-  'key-creation': '`POST /api/v1/auth/api-keys`',
-  'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };

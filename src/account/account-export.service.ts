@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
-import { ApiKeyDto } from '../api-keys/api-keys.dto';
+import { ApiKeyDto } from '../api-keys/api-key.dto';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionDto } from '../auth/sessions.dto';
 import { SessionsService } from '../auth/sessions.service';
@@ -37,7 +37,7 @@ export class AccountExportService {
     const exportedAt = this.clock.now();
     const account = UserDto.from(await this.users.get(userId));
     const sessions = (await this.sessions.list(userId)).map((session) => SessionDto.from(session, sessionId));
-    const keys = (await this.apiKeys.list(userId)).map((key) => ApiKeyDto.from(key));
+    const keys = (await this.apiKeys.list(userId)).map((key) => ApiKeyDto.from(key, exportedAt));
     const { total } = await this.usage.stats(userId);
     const small = JSON.stringify({ exported_at: exportedAt, account, sessions, api_keys: keys });
     const sums = JSON.stringify({

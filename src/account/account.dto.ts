@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, MaxLength } from 'class-validator';
-import { ApiKeyDto } from '../api-keys/api-keys.dto';
+import { ApiKeyDto } from '../api-keys/api-key.dto';
 import { SessionDto } from '../auth/sessions.dto';
 import { OwnEventDto } from '../platform/audit/audit.dto';
 import type { UsageLog } from '../usage/usage-log.entity';

@@ -9,10 +9,11 @@ import { AccountController } from './account.controller';
 import { AccountErasureService } from './account-erasure.service';
 import { AccountExportService } from './account-export.service';
 import { AccountMails } from './account.mails';
+import { CleanupService } from './cleanup.service';
 
 @Module({
   imports: [AuditModule, JobsModule, UsersModule, ApiKeysModule, AuthModule, UsageModule],
   controllers: [AccountController],
-  providers: [AccountExportService, AccountErasureService, AccountMails],
+  providers: [AccountExportService, AccountErasureService, AccountMails, CleanupService],
 })
 export class AccountModule {}

@@ -170,9 +170,9 @@ export class ApiKeysService {
     await tx.update(ApiKey, { userId, isActive: true }, { isActive: false });
   }
 
-  /** Ends all keys of a user and takes their names away; call {@link forget} after the commit. */
+  /** Ends all keys of a user and takes away what their owner wrote on them; call {@link forget} after the commit. */
   async eraseAll(userId: string, tx: EntityManager): Promise<void> {
-    await tx.update(ApiKey, { userId }, { isActive: false, name: 'erased' });
+    await tx.update(ApiKey, { userId }, { isActive: false, name: 'erased', metadata: {}, allowedIps: [] });
   }
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */
