@@ -5,6 +5,7 @@ import { OneTimeTokens } from '../auth/one-time-tokens';
 import { PasswordProof } from '../auth/password-proof';
 import { AuthErrors } from '../auth/auth.errors';
 import { SessionsService } from '../auth/sessions.service';
+import { BillingErasure } from '../billing/billing-erasure';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Idempotency } from '../platform/idempotency/idempotency';
@@ -40,6 +41,7 @@ export class AccountErasureService implements OnModuleInit {
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly attempts: Attempts,
     private readonly idempotency: Idempotency,
+    private readonly billing: BillingErasure,
     private readonly audit: Audit,
     private readonly mails: AccountMails,
     private readonly jobs: Jobs,
@@ -63,6 +65,7 @@ export class AccountErasureService implements OnModuleInit {
       await this.oneTimeTokens.eraseAll(userId, tx);
       await this.attempts.clear({ email }, tx);
       await this.idempotency.eraseAll(userId, tx);
+      await this.billing.erase(userId, tx);
       await this.audit.erasePersonal(userId, tx);
       // Where he was when he left is personal as well.
       await this.audit.record(

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { EntityManager, LessThan } from 'typeorm';
 import { ApiKeyDto } from '../api-keys/api-key.dto';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionDto } from '../auth/sessions.dto';
 import { SessionsService } from '../auth/sessions.service';
+import { BillingEvent } from '../billing/billing-event.entity';
 import { Clock } from '../common/clock';
 import { formatUsd } from '../common/money';
 import type { Page } from '../common/pagination';
@@ -51,7 +52,9 @@ export class AccountExportService {
   private async *pieces(userId: string, small: string, sums: string): AsyncGenerator<string> {
     yield `${small},"usage":${sums},"calls":`;
     yield* arrayOf(this.calls(userId));
-    yield '},"audit":';
+    yield '},"billing_events":';
+    yield* arrayOf(this.billingEvents(userId));
+    yield ',"audit":';
     yield* arrayOf(this.events(userId));
     yield '}';
   }
@@ -73,6 +76,25 @@ export class AccountExportService {
       const lines = await query.getMany();
       yield lines.map((line) => ExportedCallDto.from(line));
       last = lines.at(-1);
+    } while (last);
+  }
+
+  private async *billingEvents(userId: string): AsyncGenerator<object[]> {
+    let last: BillingEvent | undefined;
+    do {
+      const events: BillingEvent[] = await this.db.find(BillingEvent, {
+        where: { userId, ...(last && { id: LessThan(last.id) }) },
+        order: { id: 'DESC' },
+        take: BATCH,
+      });
+      yield events.map(({ id, type, eventAt, receivedAt, payload }) => ({
+        id,
+        type,
+        occurred_at: eventAt,
+        received_at: receivedAt,
+        payload,
+      }));
+      last = events.at(-1);
     } while (last);
   }
 

@@ -2,6 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { IsString, MaxLength } from 'class-validator';
 import { ApiKeyDto } from '../api-keys/api-key.dto';
 import { SessionDto } from '../auth/sessions.dto';
+import { BillingEventDto } from '../billing/billing.dto';
 import { OwnEventDto } from '../platform/audit/audit.dto';
 import type { UsageLog } from '../usage/usage-log.entity';
 import { UserDto } from '../users/users.dto';
@@ -116,6 +117,16 @@ export class ExportedUsageDto {
   calls!: ExportedCallDto[];
 }
 
+export class ExportedBillingEventDto extends BillingEventDto {
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: '{"type":"subscription.active","data":{}}',
+    description: 'What the billing provider said, as it said it.',
+  })
+  payload!: string | null;
+}
+
 /** Everything that is kept about a person. */
 export class AccountExportDto {
   @ApiProperty({
@@ -139,6 +150,12 @@ export class AccountExportDto {
 
   @ApiProperty({ type: ExportedUsageDto, description: 'What was used.' })
   usage!: ExportedUsageDto;
+
+  @ApiProperty({
+    type: [ExportedBillingEventDto],
+    description: 'What happened to subscription and orders, newest first.',
+  })
+  billing_events!: ExportedBillingEventDto[];
 
   @ApiProperty({ type: [OwnEventDto], description: 'Security events of the account, newest first.' })
   audit!: OwnEventDto[];

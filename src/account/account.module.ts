@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuthModule } from '../auth/auth.module';
+import { BillingModule } from '../billing/billing.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { JobsModule } from '../platform/jobs/jobs.module';
 import { UsageModule } from '../usage/usage.module';
@@ -12,7 +13,7 @@ import { AccountMails } from './account.mails';
 import { CleanupService } from './cleanup.service';
 
 @Module({
-  imports: [AuditModule, JobsModule, UsersModule, ApiKeysModule, AuthModule, UsageModule],
+  imports: [AuditModule, JobsModule, UsersModule, ApiKeysModule, AuthModule, UsageModule, BillingModule],
   controllers: [AccountController],
   providers: [AccountExportService, AccountErasureService, AccountMails, CleanupService],
 })
