@@ -11,11 +11,23 @@ const BATCH = 1_000;
 
 /** What is over, and how long after its moment it goes. Nothing here opens anything, or counts, any more. */
 const rules = [
-  { table: 'one_time_tokens', moment: 'expires_at', keptMs: DAY_MS },
-  { table: 'sessions', moment: 'last_used_at', keptMs: 30 * DAY_MS },
-  { table: 'attempt_counts', moment: 'last_taken_at', keptMs: HOUR_MS },
-  { table: 'idempotency_keys', moment: 'expires_at', keptMs: HOUR_MS },
-] as const;
+  {
+    keptMs: DAY_MS,
+    sql: 'DELETE FROM one_time_tokens WHERE ctid = ANY(ARRAY(SELECT ctid FROM one_time_tokens WHERE expires_at < $1 LIMIT $2))',
+  },
+  {
+    keptMs: 30 * DAY_MS,
+    sql: 'DELETE FROM sessions WHERE ctid = ANY(ARRAY(SELECT ctid FROM sessions WHERE last_used_at < $1 LIMIT $2))',
+  },
+  {
+    keptMs: HOUR_MS,
+    sql: 'DELETE FROM attempt_counts WHERE ctid = ANY(ARRAY(SELECT ctid FROM attempt_counts WHERE last_taken_at < $1 LIMIT $2))',
+  },
+  {
+    keptMs: HOUR_MS,
+    sql: 'DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys WHERE expires_at < $1 LIMIT $2))',
+  },
+];
 
 /** Deletes what is over, every hour, in small transactions; of several processes one does it at a time. */
 @Injectable()
@@ -48,25 +60,22 @@ export class CleanupService implements OnApplicationBootstrap, OnApplicationShut
 
   /** Deletes everything that is over now, unless another process is at it. */
   async run(): Promise<void> {
-    for (const { table, moment, keptMs } of rules) {
+    for (const { sql, keptMs } of rules) {
       const before = new Date(this.clock.nowMs() - keptMs);
       let deleted: number;
-      do deleted = await this.deleteBatch(table, moment, before);
+      do deleted = await this.deleteBatch(sql, before);
       while (deleted === BATCH && !this.isEnding);
     }
   }
 
-  private async deleteBatch(table: string, moment: string, before: Date): Promise<number> {
+  private async deleteBatch(sql: string, before: Date): Promise<number> {
     return this.db.transaction(async (tx) => {
       const [lock] = await tx.query<{ taken: boolean }[]>(
         `SELECT pg_try_advisory_xact_lock(hashtext('cortex-auth:cleanup')) AS taken`,
       );
       if (!lock?.taken) return 0;
-      const rows = await tx.query<[unknown[], number]>(
-        `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table} WHERE ${moment} < $1 LIMIT ${BATCH}))`,
-        [before],
-      );
-      return rows[1];
+      const [, deleted] = await tx.query<[unknown[], number]>(sql, [before, BATCH]);
+      return deleted;
     });
   }
 }

@@ -61,11 +61,9 @@ describe('leaving', () => {
       const first = (await generate(key)).body as { request_id: string };
       const line = await t.db.findOneByOrFail(UsageLog, { id: first.request_id });
       const at = (i: number): Date => new Date(line.createdAt.getTime() - (i % 7) * 1_000);
-      const more = Array.from({ length: calls - 1 }, (_, i) => ({
-        ...line,
-        id: randomUUID(),
-        createdAt: at(i),
-      }));
+      const more = Array.from({ length: calls - 1 }, (_, i) =>
+        Object.assign(new UsageLog(), line, { id: randomUUID(), createdAt: at(i) }),
+      );
       await Promise.all(more.map((call) => t.app.get(Ledger).append(call)));
       const { body } = await t.http.get('/auth/me/export', { bearer: user.token });
       const ids = (body.usage.calls as { id: string }[]).map(({ id }) => id);
