@@ -181,6 +181,11 @@ export class ApiKeysService {
     );
   }
 
+  /** Ends all keys of a user and takes away what their owner wrote on them; call {@link forget} after the commit. */
+  async eraseAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.update(ApiKey, { userId }, { isActive: false, name: 'erased', metadata: {}, allowedIps: [] });
+  }
+
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */
   forget(userId: string): void {
     this.authenticator.forgetUser(userId);

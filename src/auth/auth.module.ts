@@ -14,6 +14,7 @@ import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
+import { PasswordProof } from './password-proof';
 import { PasswordService } from './password.service';
 import { RefreshTokens } from './refresh-tokens';
 import { SessionsController } from './sessions.controller';
@@ -48,6 +49,7 @@ import { VerificationService } from './verification.service';
     AuthService,
     AuthMails,
     PasswordService,
+    PasswordProof,
     VerificationService,
     EmailChangeService,
     TakeBack,
@@ -58,6 +60,6 @@ import { VerificationService } from './verification.service';
     AccessTokenStrategy,
     ApiKeyStrategy,
   ],
-  exports: [SessionsService, AccessTokenStrategy, ApiKeyStrategy],
+  exports: [SessionsService, OneTimeTokens, PasswordProof, AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

@@ -118,6 +118,31 @@ export class UsersService {
     return affected === 1;
   }
 
+  /**
+   * Takes everything personal out of an account and shuts it, for good; its address is free again.
+   * @param verifiedHash the hash that was just verified.
+   * @returns false when the password was changed meanwhile: nothing is erased then.
+   */
+  async erase(id: string, verifiedHash: string, tx: EntityManager): Promise<boolean> {
+    const { affected } = await tx.update(
+      User,
+      { id, passwordHash: verifiedHash },
+      {
+        email: `${id}@erased.invalid`,
+        passwordHash: 'erased',
+        firstName: null,
+        lastName: null,
+        company: null,
+        role: 'user',
+        isActive: false,
+        isVerified: false,
+        lastLogin: null,
+        updatedAt: this.clock.now(),
+      },
+    );
+    return affected === 1;
+  }
+
   /** Changes the named parts of a profile. */
   async updateProfile(id: string, profile: Profile): Promise<User> {
     await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });

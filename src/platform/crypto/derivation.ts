@@ -11,6 +11,7 @@ export type Purpose =
   | 'device-token'
   | 'attempts'
   | 'audit'
+  | 'farewell'
   | 'idempotency-key'
   | 'idempotency-fingerprint'
   | 'idempotency-reply';
