@@ -53,6 +53,16 @@ export const denials = {
     problem: 'rate_limited',
     meaning: 'A rate limit of the key or of its plan is used up; `retry_after` says how long.',
   },
+  BUDGET_EXCEEDED: {
+    status: 402,
+    problem: 'budget_exceeded',
+    meaning: 'The monthly budget of the key or of its account is used up.',
+  },
+  PLAN_INACTIVE: {
+    status: 402,
+    problem: 'quota_exceeded',
+    meaning: "The owner's plan carries no more calls this month: what it includes is used up.",
+  },
 } as const satisfies Record<string, Denial>;
 
 export type DenialCode = keyof typeof denials;

@@ -16,6 +16,8 @@ import { type ApiKeyPrincipal, CurrentPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { UsageErrors } from '../usage/usage.errors';
+import { CapLook } from './cap-look';
 
 export class ForwardQueryDto {
   @ApiPropertyOptional({
@@ -40,6 +42,8 @@ const described = (description: string): { description: string; schema: { type: 
 @ApiKeyAccess(null)
 @Controller('auth/forward')
 export class ForwardController {
+  constructor(private readonly caps: CapLook) {}
+
   @Get()
   @HttpCode(204)
   @RateLimited(...meteredPolicies)
@@ -56,13 +60,13 @@ export class ForwardController {
       'X-Plan': described("The owner's plan."),
     },
   })
-  @ApiProblems(CommonErrors.insufficientPermissions)
+  @ApiProblems(CommonErrors.insufficientPermissions, UsageErrors.budgetExceeded, UsageErrors.quotaExceeded)
   forward(
     @CurrentPrincipal() principal: ApiKeyPrincipal,
     @Query() { permission }: ForwardQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): void {
-    pass(principal, permission, reply);
+  ): Promise<void> {
+    return this.pass(principal, permission, reply);
   }
 
   /** Envoy asks with the method of the request, and with its path behind ours. */
@@ -73,18 +77,24 @@ export class ForwardController {
   forwardPath(
     @CurrentPrincipal() principal: ApiKeyPrincipal,
     @Res({ passthrough: true }) reply: FastifyReply,
-  ): void {
-    pass(principal, undefined, reply);
+  ): Promise<void> {
+    return this.pass(principal, undefined, reply);
   }
-}
 
-/** @throws ApiError `insufficient_permissions`. */
-function pass(principal: ApiKeyPrincipal, permission: string | undefined, reply: FastifyReply): void {
-  if (permission !== undefined && !allows(principal, permission))
-    throw CommonErrors.insufficientPermissions(permission);
-  void reply.headers({
-    'x-user-id': principal.userId,
-    'x-api-key-id': principal.apiKeyId,
-    'x-plan': principal.tier,
-  });
+  /** @throws ApiError `insufficient_permissions`, `budget_exceeded`, `quota_exceeded`. */
+  private async pass(
+    principal: ApiKeyPrincipal,
+    permission: string | undefined,
+    reply: FastifyReply,
+  ): Promise<void> {
+    if (permission !== undefined && !allows(principal, permission))
+      throw CommonErrors.insufficientPermissions(permission);
+    const full = await this.caps.full(principal);
+    if (full) throw full.refusal;
+    void reply.headers({
+      'x-user-id': principal.userId,
+      'x-api-key-id': principal.apiKeyId,
+      'x-plan': principal.tier,
+    });
+  }
 }

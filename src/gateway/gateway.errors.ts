@@ -1,6 +1,12 @@
 import { defineError } from '../common/api-error';
 
 export const GatewayErrors = {
+  capReached: defineError({
+    code: 'cap_reached',
+    status: 429,
+    title: 'Nothing left this month',
+    detail: (why: string) => `A call would be refused: ${why}`,
+  }),
   timestampOutOfRange: defineError({
     code: 'timestamp_out_of_range',
     status: 400,

@@ -32,6 +32,7 @@ export class SdkUsageController {
     description: 'Nothing is consumed. What would be refused is answered with the refusal.',
   })
   @ApiOkResponse({ type: CheckedDto, description: 'It would.' })
+  @ApiProblems(GatewayErrors.capReached)
   check(
     @CurrentPrincipal() principal: ApiKeyPrincipal,
     @Query() { operation }: CheckQueryDto,

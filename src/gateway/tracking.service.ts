@@ -6,6 +6,7 @@ import { rateLimited } from '../limits/limits.errors';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Ledger } from '../usage/ledger';
+import { CapLook } from './cap-look';
 import { GatewayErrors } from './gateway.errors';
 import { CheckedDto, parseTimestamp, type TrackDto } from './sdk.dto';
 
@@ -20,18 +21,21 @@ export class TrackingService {
     private readonly clock: Clock,
     private readonly limiter: RateLimiter,
     private readonly ledger: Ledger,
+    private readonly caps: CapLook,
   ) {}
 
   /**
    * Whether a call would be let in, taking nothing.
    * @returns where the limit stands that has the fewest places left.
-   * @throws ApiError `rate_limited` when one has none.
+   * @throws ApiError `rate_limited` when one has none, `cap_reached` when a budget or the plan's tokens are used up.
    */
   async check(principal: ApiKeyPrincipal, operation: string): Promise<CheckedDto> {
     const names = [...generalPolicies(principal), ...meteredPolicies];
     const decision = await this.limiter.look(claimsOf(names, { principal, ip: '', email: undefined }));
     const refusal = rateLimited(decision);
     if (refusal) throw refusal;
+    const full = await this.caps.full(principal);
+    if (full) throw GatewayErrors.capReached(full.refusal.message);
     const [tightest] = [...decision.states].sort((a, b) => a.remaining - b.remaining);
     if (!tightest) throw new Error('Every key has a limit of its own.');
     return CheckedDto.from(operation, tightest, this.clock.nowMs());

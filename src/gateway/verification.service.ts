@@ -6,6 +6,7 @@ import type { ApiKeyPrincipal } from '../common/principal';
 import type { ClaimState } from '../limits/decision';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
+import { CapLook } from './cap-look';
 
 /** A call that a backend is about to serve, as it describes it. */
 export interface AskedCall {
@@ -33,6 +34,7 @@ export class VerificationService {
   constructor(
     private readonly authenticator: ApiKeyAuthenticator,
     private readonly limiter: RateLimiter,
+    private readonly caps: CapLook,
   ) {}
 
   /** Decides about a call. VALID takes one place of each rate limit of the key, for the call counts; a refusal takes none. */
@@ -45,14 +47,17 @@ export class VerificationService {
     if (permission !== undefined && !allows(principal, permission))
       return refused('INSUFFICIENT_PERMISSIONS');
 
+    const full = await this.caps.full(principal);
+    if (full) return refused(full.cap === 'tokens' ? 'PLAN_INACTIVE' : 'BUDGET_EXCEEDED');
+
     const names = [...generalPolicies(principal), ...meteredPolicies];
     const claims = claimsOf(names, { principal, ip: address ?? '', email: undefined });
-    const { states, refused: full } = await this.limiter.take(claims);
+    const { states, refused: limited } = await this.limiter.take(claims);
     return {
-      code: full ? 'RATE_LIMITED' : 'VALID',
+      code: limited ? 'RATE_LIMITED' : 'VALID',
       principal,
       limits: states,
-      waitMs: full?.waitMs ?? null,
+      waitMs: limited?.waitMs ?? null,
     };
   }
 }

@@ -1,5 +1,7 @@
+import { v7 as uuidv7 } from 'uuid';
 import { denials } from '../../src/common/denials';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
+import { Ledger } from '../../src/usage/ledger';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -23,6 +25,28 @@ describe('in front of backends', () => {
   const verify = (body: object): Promise<Answer> => t.http.post('/keys/verify', { key: service, body });
   const forward = (key: string, query = ''): Promise<Answer> =>
     t.http.from().get(`/auth/forward${query}`, { key });
+
+  /** A key whose owner has used all that his plan includes. */
+  async function spent(): Promise<{ key: string }> {
+    const { id, key, userId } = await t.make.apiKey();
+    await t.app.get(Ledger, { strict: false }).append({
+      id: uuidv7(),
+      userId,
+      apiKeyId: id,
+      operation: 'generate',
+      provider: null,
+      model: null,
+      inputTokens: 10_000,
+      outputTokens: 0,
+      tokensUsed: 10_000,
+      costUsd: '0',
+      ipAddress: null,
+      userAgent: null,
+      metadata: { path: '/', method: 'POST', status_code: 200 },
+      createdAt: t.clock.now(),
+    });
+    return { key };
+  }
 
   describe('POST /keys/verify', () => {
     it('says whose key it is, and counts a valid one as a call', async () => {
@@ -62,6 +86,8 @@ describe('in front of backends', () => {
         FORBIDDEN: (await t.make.apiKey({ allowedIps: ['203.0.113.0/24'] })).key,
         INSUFFICIENT_PERMISSIONS: (await t.make.apiKey({ permissions: { write: true } })).key,
         RATE_LIMITED: limited.key,
+        BUDGET_EXCEEDED: (await t.make.apiKey({ monthlyBudgetUsd: '0' })).key,
+        PLAN_INACTIVE: (await spent()).key,
       };
       for (const [code, key] of Object.entries(asked) as [keyof typeof denials, string][]) {
         const answer = await verify({ key, permission: 'read', ip_address: '198.51.100.1' });
@@ -220,6 +246,9 @@ describe('in front of backends', () => {
       expect([full.status, full.body.code]).toEqual([429, 'rate_limited']);
       expect(Number(full.headers.get('retry-after'))).toBeGreaterThan(50);
       expect((await t.http.get('/usage/check?operation=', { bearer: key })).status).toBe(400);
+      const { key: used } = await spent();
+      const capped = await t.http.get('/usage/check?operation=memory.search', { bearer: used });
+      expect([capped.status, capped.body.code]).toEqual([429, 'cap_reached']);
     });
 
     it('write a line for the owner of the key, whose time without a zone is UTC', async () => {
