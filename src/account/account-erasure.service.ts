@@ -72,6 +72,7 @@ export class AccountErasureService implements OnModuleInit {
         { action: 'user.erased', by: { id: userId, origin: null }, subjectId: userId },
         tx,
       );
+      await this.jobs.eraseEnded(userId, tx);
       await this.jobs.send(CALLS_JOB, { userId }, tx);
       await this.mails.sendFarewell(userId, email, tx);
     });
