@@ -34,13 +34,15 @@ export interface Generation {
   readonly model: string;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Those of the input that the provider had in its cache. */
+  readonly cachedTokens: number;
 }
 
 /** What providers add to a prompt for its form as a conversation; more than any of them needs. */
 const CONVERSATION_TOKENS_MAX = 64;
 
 /** The most that a request can consume: no tokenizer makes more tokens than the text has bytes in UTF-8. */
-export function mostOf({ provider, prompt, model, maxTokens }: GenerateRequest): Omit<Generation, 'text'> {
+export function mostOf({ provider, prompt, model, maxTokens }: GenerateRequest): Omit<Generation, 'text' | 'cachedTokens'> {
   const bytes = Buffer.byteLength(prompt);
   return provider === 'echo'
     ? { provider, model: model ?? 'echo', inputTokens: bytes, outputTokens: Math.min(bytes, maxTokens) }
@@ -87,7 +89,7 @@ export class Providers {
     signal?: AbortSignal,
   ): Promise<Generation> {
     if (this.env.isProduction) throw GenerateErrors.providerNotConfigured('echo');
-    return { provider: 'echo', model, ...(await this.echo.generate(prompt, maxTokens, signal)) };
+    return { provider: 'echo', model, cachedTokens: 0, ...(await this.echo.generate(prompt, maxTokens, signal)) };
   }
 
   private async ask(
