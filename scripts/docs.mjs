@@ -123,9 +123,7 @@ function plansTable({ plans }) {
     [
       'tokens a month; beyond them',
       ({ tier, tokensIncludedPerMonth, beyondIncluded }) =>
-        tier === 'internal'
-          ? 'no limit; billed'
-          : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+        tier === 'internal' ? 'no limit; billed' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
     ],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
@@ -158,6 +156,8 @@ const policyScopes = {
   'password-change': '`POST /api/v1/auth/password/change`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
+  'usage-export': '`GET /api/v1/auth/usage/export`',
+  billing: '`POST` to `/api/v1/auth/billing/...`',
 };
 
 function policiesTable({ policies, plans }) {

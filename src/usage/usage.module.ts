@@ -10,6 +10,10 @@ import { Holds } from './holds';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
+import { UsageForecast } from './reading/usage-forecast';
+import { UsageLines } from './reading/usage-lines';
+import { UsageReadingController } from './reading/usage-reading.controller';
+import { UsageTimeseries } from './reading/usage-timeseries';
 import { UsageController } from './usage.controller';
 import { UsageHold } from './usage-hold.entity';
 import { UsageHour } from './usage-hour.entity';
@@ -26,8 +30,20 @@ import { UsageService } from './usage.service';
     AuditModule,
     UsersModule,
   ],
-  controllers: [UsageController, BudgetController],
-  providers: [Alerts, BudgetService, Holds, Ledger, Partitions, PriceBook, UsageMails, UsageService],
+  controllers: [UsageController, BudgetController, UsageReadingController],
+  providers: [
+    Alerts,
+    BudgetService,
+    Holds,
+    Ledger,
+    Partitions,
+    PriceBook,
+    UsageMails,
+    UsageService,
+    UsageTimeseries,
+    UsageLines,
+    UsageForecast,
+  ],
   exports: [BudgetService, Holds, Ledger, PriceBook],
 })
 export class UsageModule {}

@@ -22,6 +22,9 @@ export interface Plan {
 /** `rate_limit_per_minute` of a key whose maker names none. */
 export const KEY_RATE_PER_MINUTE_DEFAULT = 100;
 
+/** What Polar charges for each token beyond the included ones, in nano-dollars: 0.0001 USD. */
+export const TOKEN_BEYOND_NANO_USD = 100_000n;
+
 /** The one catalogue of tiers. */
 export const plans: Readonly<Record<Tier, Plan>> = {
   free: {

@@ -248,9 +248,9 @@ async function watchCap(
   const client = new Client(databaseUrl);
   await client.connect();
   const seen = { looked: 0, broken: 0 };
-  let isOver = false;
+  const end = new AbortController();
   const watching = (async () => {
-    while (!isOver) {
+    while (!end.signal.aborted) {
       const { rows } = await client.query(
         'SELECT 1 FROM usage_months WHERE user_id = $1 AND cost_usd + held_usd > $2::numeric',
         [userId, capUsd],
@@ -262,7 +262,7 @@ async function watchCap(
   })();
   return {
     end: async () => {
-      isOver = true;
+      end.abort();
       await watching;
       return seen;
     },

@@ -19,6 +19,7 @@ export const auditActions = {
   'key.deactivated': 'An API key was ended.',
   'budget.changed': 'The monthly budget of the account was set or taken away.',
   'tier.changed': 'An admin set the tier, or gave it back to billing.',
+  'tier.billed': 'Billing gave the account another tier.',
   'role.changed': 'The account has another role.',
   'user.suspended': 'An admin suspended the account; all its sessions ended.',
   'user.restored': 'An admin ended the suspension.',
