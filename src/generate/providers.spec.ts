@@ -53,6 +53,7 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
       model: defaultModels[provider],
       inputTokens: 19,
       outputTokens: 12,
+      cachedTokens: 0,
     });
     expect(fake.requests).toHaveLength(1);
     expect(JSON.stringify(fake.requests[0]?.body)).toContain(prompt);
@@ -198,6 +199,7 @@ describe('provider echo', () => {
       model: 'echo',
       inputTokens: 7,
       outputTokens: 7,
+      cachedTokens: 0,
     });
   });
 

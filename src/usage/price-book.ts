@@ -48,11 +48,7 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
     return uncached > cached ? uncached : cached;
   }
 
-  private inForce(
-    operation: string,
-    consumption: Consumption,
-    at: Date,
-  ): { version: number; rates: Rates } {
+  private inForce(operation: string, consumption: Consumption, at: Date): { version: number; rates: Rates } {
     const rule = this.rules.length > 0 ? ruleInForce(this.rules, operation, consumption, at) : undefined;
     return rule ? { version: rule.version, rates: rule } : { version: 0, rates: startUpPrices };
   }

@@ -59,9 +59,17 @@ describe('the rule in force', () => {
     ruleInForce(rules, 'generate', call, time)?.version;
 
   it.each<[string, PriceRule[], number | undefined]>([
-    ['is none where none matches', [rule(1, { operation: 'other' }), rule(2, { provider: 'gemini' })], undefined],
+    [
+      'is none where none matches',
+      [rule(1, { operation: 'other' }), rule(2, { provider: 'gemini' })],
+      undefined,
+    ],
     ['is that of the provider before the general one', [rule(2), rule(1, { provider: 'openai' })], 1],
-    ['is that of the model before that of the provider', [rule(2, { provider: 'openai' }), rule(1, { model: 'm' })], 1],
+    [
+      'is that of the model before that of the provider',
+      [rule(2, { provider: 'openai' }), rule(1, { model: 'm' })],
+      1,
+    ],
     [
       'is that of both before that of one',
       [rule(2, { model: 'm' }), rule(1, { provider: 'openai', model: 'm' })],

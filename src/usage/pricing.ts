@@ -31,7 +31,10 @@ export interface PriceRule extends Rates {
 const MILLION = 1_000_000n;
 
 /** The exact cost of a call, rounded half up to a nano-dollar. */
-export function costOf(rates: Rates, { inputTokens, outputTokens, cachedTokens = 0 }: Omit<Consumption, 'provider' | 'model'>): NanoUsd {
+export function costOf(
+  rates: Rates,
+  { inputTokens, outputTokens, cachedTokens = 0 }: Omit<Consumption, 'provider' | 'model'>,
+): NanoUsd {
   const perMillion =
     BigInt(inputTokens - cachedTokens) * parseUsd(rates.inputUsdPerMillion) +
     BigInt(cachedTokens) * parseUsd(rates.cachedUsdPerMillion) +
@@ -56,7 +59,8 @@ export function ruleInForce(
       (rule.model === null || rule.model === model) &&
       rule.effectiveFrom <= at,
   );
-  const exactness = (rule: PriceRule): number => (rule.model === null ? 0 : 2) + (rule.provider === null ? 0 : 1);
+  const exactness = (rule: PriceRule): number =>
+    (rule.model === null ? 0 : 2) + (rule.provider === null ? 0 : 1);
   return matches.sort(
     (a, b) =>
       exactness(b) - exactness(a) ||
