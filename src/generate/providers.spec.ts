@@ -53,7 +53,8 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
       model: defaultModels[provider],
       inputTokens: 19,
       outputTokens: 12,
-      cachedTokens: 0,
+      // What the fake's usage says was read from the cache.
+      cachedTokens: provider === 'anthropic' ? 6 : 7,
     });
     expect(fake.requests).toHaveLength(1);
     expect(JSON.stringify(fake.requests[0]?.body)).toContain(prompt);
