@@ -16,6 +16,7 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { Price } from './usage/price.entity';
 import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
@@ -43,6 +44,7 @@ export const entities = [
   UsageMonth,
   UsagePending,
   UsageHold,
+  Price,
   AuditEvent,
   AuditDetails,
   AuditHead,

@@ -9,7 +9,8 @@ import { capsOf, monthOf } from './caps';
 import type { Holds } from './holds';
 import type { Ledger } from './ledger';
 import type { Opening } from './open-statement';
-import type { Consumption, PriceBook } from './price-book';
+import type { PriceBook } from './price-book';
+import type { Consumption } from './pricing';
 import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
@@ -35,6 +36,7 @@ export class MeteredCall {
   private hold: Opening | null = null;
   private endUser: string | undefined;
   private costNanoUsd: NanoUsd = 0n;
+  private priceVersion = 0;
 
   constructor(
     private readonly operation: string,
@@ -64,7 +66,7 @@ export class MeteredCall {
       month: monthOf(this.startedAt),
       most: {
         tokens: BigInt(most.inputTokens + most.outputTokens),
-        costNanoUsd: this.metering.prices.price(most),
+        costNanoUsd: this.metering.prices.most(this.operation, most, this.startedAt),
       },
       caps,
       expiresAt: new Date(this.startedAt.getTime() + this.metering.holdSeconds * 1_000),
@@ -91,15 +93,18 @@ export class MeteredCall {
   charge(consumption: Consumption, endUser?: string): NanoUsd {
     this.consumption = consumption;
     this.endUser = endUser;
-    this.costNanoUsd = this.metering.prices.price(consumption);
-    return this.costNanoUsd;
+    const { cost, version } = this.metering.prices.price(this.operation, consumption, this.startedAt);
+    this.costNanoUsd = cost;
+    this.priceVersion = version;
+    return cost;
   }
 
   /** The ledger's line for this call, answered with `statusCode`. */
   private toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
-    const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
+    const { provider = null, model = null } = this.consumption ?? {};
+    const { inputTokens = 0, outputTokens = 0, cachedTokens = 0 } = this.consumption ?? {};
     return {
       id: requestId,
       userId: user.userId,
@@ -109,8 +114,10 @@ export class MeteredCall {
       model,
       inputTokens,
       outputTokens,
+      cachedTokens,
       tokensUsed: inputTokens + outputTokens,
       costUsd: formatUsd(this.costNanoUsd),
+      priceVersion: this.priceVersion,
       ipAddress: ip,
       userAgent,
       metadata: {
