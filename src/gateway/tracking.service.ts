@@ -59,8 +59,10 @@ export class TrackingService {
       model: null,
       inputTokens: 0,
       outputTokens: 0,
+      cachedTokens: 0,
       tokensUsed: 0,
       costUsd: '0',
+      priceVersion: 0,
       ipAddress: origin.ip,
       userAgent: origin.userAgent,
       metadata: {
