@@ -14,6 +14,7 @@ import { HealthModule } from './platform/health/health.module';
 import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
+import { RedisModule } from './platform/redis/redis.module';
 import { requestPipeline } from './request-pipeline';
 import { UsageModule } from './usage/usage.module';
 import { UsersModule } from './users/users.module';
@@ -32,6 +33,7 @@ export class AppModule {
         CryptoModule,
         AuditModule,
         MailModule.register(env),
+        RedisModule.register(env),
         HealthModule,
         UsersModule,
         LimitsModule,

@@ -1,6 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { parseRedisUrl, type RedisAddress } from './redis-url';
 
 const flag = (fallback: boolean) =>
   z
@@ -55,6 +56,15 @@ const trustProxy = z.string().transform((text, context): number | string[] | fal
   const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
   if (parts.length > 0 && parts.every(known)) return parts;
   context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
+  return z.NEVER;
+});
+
+const redisUrl = z.string().transform((text, context): RedisAddress => {
+  const address = parseRedisUrl(text);
+  if (address) return address;
+  context.addIssue(
+    'must be redis://[user:password@]host[:port][/db], the same with rediss://, or redis+sentinel://[user:password@]host[:port],host[:port]/name[/db]',
+  );
   return z.NEVER;
 });
 
@@ -122,6 +132,14 @@ export const settings = z.object({
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
+  REDIS_URL: redisUrl
+    .optional()
+    .describe(
+      'Redis 6 or later, where several processes share their rate limits; `rediss` is TLS, `redis+sentinel` names the Sentinels. Without it each process counts alone.',
+    ),
+  REDIS_TIMEOUT_MS: integer(1, 10_000, 50).describe(
+    'Longest wait for Redis, in milliseconds; then the process goes on with its share of the limits until Redis is back.',
+  ),
   DATA_DIR: z
     .string()
     .default('.data')

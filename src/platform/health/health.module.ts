@@ -1,4 +1,5 @@
 import { Module } from '@nestjs/common';
+import { Components } from './components';
 import { RootController } from './root.controller';
 import { HealthController } from './health.controller';
 import { HealthService } from './health.service';
@@ -6,7 +7,7 @@ import { Readiness } from './readiness';
 
 @Module({
   controllers: [RootController, HealthController],
-  providers: [HealthService, Readiness],
-  exports: [Readiness],
+  providers: [HealthService, Readiness, Components],
+  exports: [Readiness, Components],
 })
 export class HealthModule {}

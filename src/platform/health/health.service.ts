@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { Clock } from '../../common/clock';
 import { VERSION } from '../../common/version';
+import { Components } from './components';
 import type { HealthDto } from './health.dto';
 import { Readiness } from './readiness';
 
@@ -16,14 +17,26 @@ export class HealthService {
   constructor(
     private readonly db: EntityManager,
     private readonly readiness: Readiness,
+    private readonly others: Components,
     private readonly clock: Clock,
   ) {}
 
   /** The state of the service and of what it stands on; answers within a second, whatever the database does. */
   async check(): Promise<HealthDto> {
     const databaseUp = await this.databaseState();
-    const status = !databaseUp ? 'unhealthy' : this.readiness.isDraining ? 'draining' : 'healthy';
-    return { status, version: VERSION, components: { database: { status: databaseUp ? 'up' : 'down' } } };
+    const others = this.others.states();
+    const allUp = Object.values(others).every(({ status }) => status === 'up');
+    return {
+      status: this.overall(databaseUp, allUp),
+      version: VERSION,
+      components: { database: { status: databaseUp ? 'up' : 'down' }, ...others },
+    };
+  }
+
+  private overall(databaseUp: boolean, othersUp: boolean): HealthDto['status'] {
+    if (!databaseUp) return 'unhealthy';
+    if (this.readiness.isDraining) return 'draining';
+    return othersUp ? 'healthy' : 'degraded';
   }
 
   /** However many ask, the database is asked about once a second. */
