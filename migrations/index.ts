@@ -2,7 +2,9 @@ import { Initial1795312484266 } from './1795312484266-initial';
 import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 import { AddAudit1795315845381 } from './1795315845381-add-audit';
 import { UsageRollUps1795323959739 } from './1795323959739-usage-roll-ups';
+import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
+import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -10,5 +12,7 @@ export const migrations = [
   SessionFamilies1795315044619,
   AddAudit1795315845381,
   UsageRollUps1795323959739,
+  AddIdempotencyKeys1795324052181,
   OneTokenPerPurpose1795324131551,
+  ApiKeyVersions1795324397053,
 ];

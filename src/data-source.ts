@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { ApiKey } from './api-keys/api-key.entity';
+import { ApiKeyVersion } from './api-keys/api-key-version.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
@@ -7,6 +8,7 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
@@ -17,6 +19,7 @@ import { User } from './users/user.entity';
 export const entities = [
   User,
   ApiKey,
+  ApiKeyVersion,
   Session,
   OneTimeToken,
   AttemptCount,
@@ -27,6 +30,7 @@ export const entities = [
   AuditEvent,
   AuditDetails,
   AuditHead,
+  IdempotencyKey,
 ];
 
 /** A data source outside the application, for commands on the schema. */

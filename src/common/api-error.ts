@@ -19,6 +19,8 @@ export interface ErrorExtras {
   readonly errors?: readonly FieldError[];
   /** Sent as `Retry-After`, in whole seconds (RFC 9110, 10.2.3). */
   readonly retryAfterSeconds?: number;
+  /** Of the request that was answered so first, when that is another one. */
+  readonly requestId?: string;
   /** Names of the rate limits that refuse. */
   readonly violatedPolicies?: readonly string[];
   /** For the log only; never sent. */
@@ -29,6 +31,7 @@ export interface ErrorExtras {
 export class ApiError extends Error {
   readonly errors?: readonly FieldError[];
   readonly retryAfterSeconds?: number;
+  readonly requestId?: string;
   readonly violatedPolicies?: readonly string[];
 
   constructor(
@@ -42,6 +45,7 @@ export class ApiError extends Error {
     this.name = 'ApiError';
     this.errors = extras.errors;
     this.retryAfterSeconds = extras.retryAfterSeconds;
+    this.requestId = extras.requestId;
     this.violatedPolicies = extras.violatedPolicies;
   }
 }

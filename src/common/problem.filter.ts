@@ -44,7 +44,7 @@ export function problemBody(error: ApiError, requestId: string): string {
     status: error.status,
     detail: error.message,
     code: error.code,
-    request_id: requestId,
+    request_id: error.requestId ?? requestId,
     ...(error.errors && { errors: error.errors }),
     ...(error.violatedPolicies && { violated_policies: error.violatedPolicies }),
   });
