@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { Components } from '../platform/health/components';
+import { Metrics } from '../platform/observability/metrics';
 import { RedisService } from '../platform/redis/redis.module';
 import type { Decision } from './decision';
 import { MemoryLimiter } from './memory-limiter';
@@ -28,6 +29,7 @@ export class RateLimiter implements OnModuleInit, OnModuleDestroy {
     private readonly clock: Clock,
     private readonly redis: RedisService,
     private readonly components: Components,
+    private readonly metrics: Metrics,
     @Inject(LOG) log: Logger,
   ) {
     if (redis.connection)
@@ -36,6 +38,7 @@ export class RateLimiter implements OnModuleInit, OnModuleDestroy {
         new Processes(randomUUID()),
         clock,
         log,
+        metrics.counter('redis_failures_total', 'Times this process had to go on without Redis.'),
       );
   }
 
@@ -46,6 +49,11 @@ export class RateLimiter implements OnModuleInit, OnModuleDestroy {
       status: shared.isShared ? 'up' : 'down',
       failures: shared.failures,
     }));
+    this.metrics.gauge(
+      'rate_limits_shared',
+      '1 while Redis decides, 0 while this process keeps to its share.',
+      () => Number(shared.isShared),
+    );
     await this.redis.connection?.firstTry();
     await shared.start();
   }

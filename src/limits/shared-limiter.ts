@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Counter } from 'prom-client';
 import type { Clock } from '../common/clock';
 import type { Decision } from './decision';
 import { MemoryLimiter, nameOf } from './memory-limiter';
@@ -38,6 +39,7 @@ export class SharedLimiter {
     private readonly processes: Processes,
     private readonly clock: Clock,
     private readonly log: Logger,
+    private readonly failuresTotal: Pick<Counter, 'inc'>,
   ) {
     this.local = this.newLocal();
   }
@@ -153,6 +155,7 @@ export class SharedLimiter {
     this.mode = 'alone';
     this.untoldSinceMs ??= this.clock.nowMs();
     this.failureCount += 1;
+    this.failuresTotal.inc();
     const reason = error instanceof Error ? error.message : String(error);
     this.log.warn(
       { reason, processes: this.processes.total },

@@ -4,6 +4,7 @@ import type { Claim, PolicyName } from '../../src/limits/policies';
 import { parseRedisUrl } from '../../src/config/redis-url';
 import { RedisConnection } from '../../src/platform/redis/redis-connection';
 import { describeWithRedis, RedisServer } from './support/redis-server';
+import { freePort, until } from './support/service-process';
 
 const TIMEOUT_MS = 10_000;
 
@@ -127,6 +128,37 @@ describeWithRedis('windows in Redis', () => {
     await windows.take([mine]);
     expect(await server.client.pttl(keyOf(mine))).toBeGreaterThan(59_000);
     expect(await server.client.pttl(keyOf(mine))).toBeLessThanOrEqual(60_001);
+  });
+
+  it('are found through Sentinels, also when the first of them is gone', async () => {
+    const sentinel = await RedisServer.startSentinel(server);
+    const nowhere = `127.0.0.1:${await freePort()}`;
+    const address = parseRedisUrl(`redis+sentinel://${nowhere},127.0.0.1:${sentinel.port}/main/1`);
+    const behind = new RedisConnection(address ?? { servers: [], db: 0, tls: false }, TIMEOUT_MS);
+    try {
+      await behind.firstTry();
+      const mine = claim(5);
+      expect((await new RedisWindows(behind).take([mine])).states[0]?.remaining).toBe(4);
+      // The database of the URL, not the first.
+      expect(await server.client.exists(keyOf(mine))).toBe(0);
+    } finally {
+      behind.end();
+      await sentinel.end();
+    }
+  });
+
+  it('fail at once while there is no Redis, and work again when there is, without being asked', async () => {
+    await server.kill();
+    await expect(windows.take([claim(5)])).rejects.toThrow();
+    await server.run();
+    await until(
+      () =>
+        windows.take([claim(5)]).then(
+          () => true,
+          () => false,
+        ),
+      TIMEOUT_MS,
+    );
   });
 
   it('work after Redis has forgotten the scripts', async () => {

@@ -210,13 +210,13 @@ describeWithRedis('a limit that processes share, when Redis', () => {
   const since = (calls: LimitedCall[], fromMs: number): LimitedCall[] =>
     calls.filter(({ sentAtMs }) => sentAtMs >= fromMs);
 
-  it.each<[string, (server: RedisServer) => Promise<void>, (server: RedisServer) => Promise<void>]>([
+  it.each<[string, (server: RedisServer) => unknown, (server: RedisServer) => unknown]>([
     ['is killed', (server) => server.kill(), (server) => server.run()],
-    ['is frozen', (server) => Promise.resolve(server.freeze()), (server) => Promise.resolve(server.thaw())],
+    ['is frozen', (server) => server.freeze(), (server) => server.thaw()],
     [
       'is read-only',
-      async ({ client }) => void (await client.replicaof('127.0.0.1', 1)),
-      async ({ client }) => void (await client.replicaof('NO', 'ONE')),
+      ({ client }) => client.replicaof('127.0.0.1', 1),
+      ({ client }) => client.replicaof('NO', 'ONE'),
     ],
   ])('%s: goes on with shares, says so, and returns by itself', async (what, fail, mend) => {
     let aloneFromMs = 0;

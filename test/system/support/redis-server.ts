@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -24,7 +24,10 @@ export class RedisServer {
   /** For the test's own commands. */
   readonly client: Redis;
 
-  private constructor(readonly port: number) {
+  private constructor(
+    readonly port: number,
+    private readonly isSentinel = false,
+  ) {
     this.client = new Redis({ port, lazyConnect: true, retryStrategy: () => 20 });
     this.client.on('error', () => undefined);
   }
@@ -35,13 +38,28 @@ export class RedisServer {
     return server;
   }
 
+  /** Starts a Sentinel that knows a server as its master, by the name `main`. */
+  static async startSentinel(master: RedisServer): Promise<RedisServer> {
+    const sentinel = new RedisServer(await freePort(), true);
+    const settings = [
+      `port ${sentinel.port}`,
+      'bind 127.0.0.1',
+      `sentinel monitor main 127.0.0.1 ${master.port} 1`,
+    ];
+    writeFileSync(join(sentinel.directory, 'sentinel.conf'), `${settings.join('\n')}\n`);
+    await sentinel.run();
+    return sentinel;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
 
   /** Starts the process, empty; resolves when it answers. */
   async run(): Promise<void> {
-    const options = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    const options = this.isSentinel
+      ? ['sentinel.conf', '--sentinel']
+      : ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
     this.child = spawn('redis-server', options, { cwd: this.directory, stdio: 'ignore' });
     await until(
       () =>
