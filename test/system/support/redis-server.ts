@@ -81,12 +81,12 @@ export class RedisServer {
   }
 
   /** Stops the process in the middle of whatever it does; its connections stay open, as in `DEBUG SLEEP`. */
-  freeze(): void {
-    this.child?.kill('SIGSTOP');
+  freeze(): boolean {
+    return this.child?.kill('SIGSTOP') ?? false;
   }
 
-  thaw(): void {
-    this.child?.kill('SIGCONT');
+  thaw(): boolean {
+    return this.child?.kill('SIGCONT') ?? false;
   }
 
   async end(): Promise<void> {
