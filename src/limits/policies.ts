@@ -58,6 +58,7 @@ export const policies = {
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
+  billing: { scope: 'user', windowSeconds: 60, limit: 20 },
 } as const satisfies Record<string, Policy>;
 
 export type PolicyName = keyof typeof policies;

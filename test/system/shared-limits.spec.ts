@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/database/embedded-postgres';
-import { excesses, type LimitedCall, send, SteadyClient, wrongRefusals } from './support/limited-calls';
+import {
+  excesses,
+  type LimitedCall,
+  send,
+  type Span,
+  SteadyClient,
+  wrongRefusals,
+} from './support/limited-calls';
 import { describeWithRedis, RedisServer } from './support/redis-server';
 import { buildService, freePort, ServiceProcess, until } from './support/service-process';
 
@@ -195,17 +202,27 @@ describeWithRedis('a limit that processes share, when Redis', () => {
   });
 
   /** Calls at three times the limit, before, during and after what happens to Redis. */
-  async function underLoad(
-    happens: () => Promise<void>,
-  ): Promise<{ calls: LimitedCall[]; longestMs: number }> {
+  async function underLoad(happens: () => Promise<void>): Promise<LimitedCall[]> {
     const client = new SteadyClient(agent, urlsOf(services), await newKey(), 3 * LIMIT);
     await sleep(1.2 * WINDOW_MS);
     await happens();
     await sleep(1.2 * WINDOW_MS);
-    const calls = await client.end();
-    const longestMs = Math.max(...calls.map((call) => call.answeredAtMs - call.sentAtMs));
-    return { calls, longestMs };
+    return client.end();
   }
+
+  /** A busy machine may make Redis seem away to one process: from then until it is back. */
+  const hiccupsSince = (fromMs: number): Span[] =>
+    services.flatMap(({ output }) =>
+      output.split('\n').flatMap((line) => {
+        if (!line.includes('"Redis failed')) return [];
+        const { time } = JSON.parse(line) as { time: string };
+        const failedAtMs = Date.parse(time) - performance.timeOrigin;
+        return failedAtMs > fromMs ? [{ fromMs: failedAtMs - 100, toMs: failedAtMs + WINDOW_MS }] : [];
+      }),
+    );
+
+  const longest = (calls: LimitedCall[]): string =>
+    Math.max(...calls.map((call) => call.answeredAtMs - call.sentAtMs)).toFixed(0);
 
   const since = (calls: LimitedCall[], fromMs: number): LimitedCall[] =>
     calls.filter(({ sentAtMs }) => sentAtMs >= fromMs);
@@ -219,10 +236,12 @@ describeWithRedis('a limit that processes share, when Redis', () => {
       ({ client }) => client.replicaof('NO', 'ONE'),
     ],
   ])('%s: goes on with shares, says so, and returns by itself', async (what, fail, mend) => {
+    let failedAtMs = 0;
     let aloneFromMs = 0;
-    let returnMs = 0;
     let mendedAtMs = 0;
-    const { calls, longestMs } = await underLoad(async () => {
+    let returnMs = 0;
+    const calls = await underLoad(async () => {
+      failedAtMs = performance.now();
       await fail(redis);
       await until(() => areAll(services, 'degraded'), LIMIT_MS);
       aloneFromMs = performance.now();
@@ -234,25 +253,26 @@ describeWithRedis('a limit that processes share, when Redis', () => {
       returnMs = performance.now() - mendedAtMs;
     });
     // Also over the return: shares before it, Redis after it.
-    expect(excesses(since(calls, aloneFromMs), LIMIT, WINDOW_MS)).toEqual([]);
+    const hiccups = hiccupsSince(aloneFromMs);
+    expect(excesses(since(calls, aloneFromMs), LIMIT, WINDOW_MS, hiccups)).toEqual([]);
     const meanwhile = since(calls, aloneFromMs).filter(({ answeredAtMs }) => answeredAtMs < mendedAtMs);
     expect(meanwhile.filter(({ isAccepted }) => isAccepted).length).toBeGreaterThanOrEqual(LIMIT);
     process.stdout.write(
-      `Redis ${what}: longest call ${longestMs.toFixed(0)} ms, shared again after ${returnMs.toFixed(0)} ms\n`,
+      `Redis ${what}: longest call before ${longest(calls.filter(({ sentAtMs }) => sentAtMs < failedAtMs))} ms, from then on ${longest(since(calls, failedAtMs))} ms; shared again after ${returnMs.toFixed(0)} ms; ${hiccups.length} hiccups
+`,
     );
   });
 
   it('is flushed: holds from the next window on', async () => {
-    const failuresBefore = await Promise.all(services.map(healthOf));
     let flushedAtMs = 0;
-    const { calls, longestMs } = await underLoad(async () => {
+    const calls = await underLoad(async () => {
       await redis.client.flushall();
       flushedAtMs = performance.now();
     });
-    expect(excesses(since(calls, flushedAtMs), LIMIT, WINDOW_MS)).toEqual([]);
-    const failures = await Promise.all(services.map(healthOf));
+    const hiccups = hiccupsSince(flushedAtMs);
+    expect(excesses(since(calls, flushedAtMs), LIMIT, WINDOW_MS, hiccups)).toEqual([]);
     process.stdout.write(
-      `Redis is flushed: longest call ${longestMs.toFixed(0)} ms, failures ${JSON.stringify([failuresBefore, failures].map((all) => all.map((health) => health.failures)))}\n`,
+      `Redis is flushed: longest call ${longest(since(calls, flushedAtMs))} ms; ${hiccups.length} hiccups\n`,
     );
   });
 

@@ -53,11 +53,23 @@ export class SteadyClient {
   }
 }
 
+/** A span of time, in milliseconds, as `performance.now()` counts. */
+export interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 /**
  * Pairs of accepted calls that show, whenever they were decided, that more than the limit was accepted within less than
  * a window. Clocks tick in milliseconds: two are allowed for.
+ * @param except windows that touch one of these spans are left out.
  */
-export function excesses(calls: readonly LimitedCall[], limit: number, windowMs: number): string[] {
+export function excesses(
+  calls: readonly LimitedCall[],
+  limit: number,
+  windowMs: number,
+  except: readonly Span[] = [],
+): string[] {
   const accepted = calls.filter(({ isAccepted }) => isAccepted);
   const bySent = accepted.map(({ sentAtMs }) => sentAtMs).sort((a, b) => a - b);
   const byAnswer = accepted.map(({ answeredAtMs }) => answeredAtMs).sort((a, b) => a - b);
@@ -65,6 +77,7 @@ export function excesses(calls: readonly LimitedCall[], limit: number, windowMs:
     const end = byAnswer[i + limit];
     // Those sent from here on and answered up to `end` are more than the limit.
     if (end === undefined || end - sentAtMs >= windowMs - 2) return [];
+    if (except.some(({ fromMs, toMs }) => sentAtMs <= toMs && end >= fromMs)) return [];
     const within = accepted.filter((call) => call.sentAtMs >= sentAtMs && call.answeredAtMs <= end).length;
     return within > limit ? [`${within} within ${(end - sentAtMs).toFixed(0)} ms`] : [];
   });

@@ -46,6 +46,11 @@ export class ServiceProcess {
     return findPostmaster(this.postgresData)?.pid;
   }
 
+  /** What it has written so far, its end at least. */
+  get output(): string {
+    return this.said;
+  }
+
   /** Resolves when `/health/ready` answers 200; @throws Error with what the service said when it ends before. */
   async start(): Promise<void> {
     this.said = '';
