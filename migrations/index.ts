@@ -6,6 +6,7 @@ import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
 import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 import { AddBilling1795325105249 } from './1795325105249-add-billing';
+import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -17,4 +18,5 @@ export const migrations = [
   OneTokenPerPurpose1795324131551,
   ApiKeyVersions1795324397053,
   AddBilling1795325105249,
+  UsageHolds1795326262069,
 ];

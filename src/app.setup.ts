@@ -33,6 +33,9 @@ const OUTSIDE_PREFIX = [
   '.well-known/jwks.json',
   'verify-email',
   'reset-password',
+  'confirm-email',
+  'undo-email',
+  'not-me',
   'dev/mailbox',
   'dev/mailbox.json',
 ];

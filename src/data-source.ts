@@ -14,6 +14,7 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
@@ -37,6 +38,7 @@ export const entities = [
   UsageHour,
   UsageMonth,
   UsagePending,
+  UsageHold,
   AuditEvent,
   AuditDetails,
   AuditHead,

@@ -191,12 +191,35 @@ export class VerifyEmailDto extends VerificationTokenDto {
   code?: string;
 }
 
-export class ConfirmResetDto {
+export class MailedTokenDto {
   @ApiProperty({ ...tokenProperty })
   @IsString()
   @MaxLength(512)
   token!: string;
+}
 
+export class ChangeEmailDto {
+  @ApiProperty({
+    format: 'email',
+    maxLength: 254,
+    example: 'new-address@example.com',
+    description: 'The new address; a link is mailed there.',
+  })
+  @CanonicalEmail()
+  new_email!: string;
+
+  @ApiProperty({
+    format: 'password',
+    maxLength: 1024,
+    example: 'SecurePassword123!',
+    description: 'The password of the account.',
+  })
+  @IsString()
+  @MaxLength(1024)
+  current_password!: string;
+}
+
+export class ConfirmResetDto extends MailedTokenDto {
   @ApiProperty({ ...passwordProperty, description: 'The new password: any characters, 8 to 128 of them.' })
   @Validate(PasswordLength)
   new_password!: string;

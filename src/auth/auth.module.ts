@@ -9,6 +9,8 @@ import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
+import { EmailChangeController } from './email-change.controller';
+import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
@@ -20,6 +22,7 @@ import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
+import { TakeBack } from './take-back';
 import { VerificationController } from './verification.controller';
 import { VerificationService } from './verification.service';
 
@@ -38,6 +41,7 @@ import { VerificationService } from './verification.service';
     JwksController,
     SessionsController,
     PasswordController,
+    EmailChangeController,
     MailLinksController,
   ],
   providers: [
@@ -45,6 +49,8 @@ import { VerificationService } from './verification.service';
     AuthMails,
     PasswordService,
     VerificationService,
+    EmailChangeService,
+    TakeBack,
     RefreshTokens,
     AccessTokens,
     SessionsService,

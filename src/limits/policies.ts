@@ -56,8 +56,14 @@ export const policies = {
   'resend-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'email-change': { scope: 'user', windowSeconds: 3_600, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
+  'usage-export': {
+    scope: 'user',
+    windowSeconds: 60,
+    limit: (who) => (who?.tier === 'internal' ? null : 10),
+  },
   billing: { scope: 'user', windowSeconds: 60, limit: 20 },
 } as const satisfies Record<string, Policy>;
 
