@@ -6,13 +6,14 @@ import { ApiKey } from './api-key.entity';
 import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
+import { KeyAdministration } from './key-administration.service';
 import { KeyRotation } from './key-rotation.service';
 import { KeyUses } from './key-uses';
 
 @Module({
   imports: [TypeOrmModule.forFeature([ApiKey, ApiKeyVersion]), AuditModule],
   controllers: [ApiKeysController],
-  providers: [ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyUses],
-  exports: [ApiKeyAuthenticator, ApiKeysService],
+  providers: [ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyAdministration, KeyUses],
+  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration],
 })
 export class ApiKeysModule {}

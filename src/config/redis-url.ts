@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 /** Where a Redis is: its own address, or those of the Sentinels that know it. */
 export interface RedisAddress {
   readonly servers: readonly { readonly host: string; readonly port: number }[];
@@ -46,3 +48,13 @@ function parseHost(text: string, portDefault: number): { host: string; port: num
   const host = bracketed ?? plain;
   return host === undefined ? undefined : { host, port: Number(port ?? portDefault) };
 }
+
+/** The rule of `REDIS_URL`. */
+export const redisUrl = z.string().transform((text, context): RedisAddress => {
+  const address = parseRedisUrl(text);
+  if (address) return address;
+  context.addIssue(
+    'must be redis://[user:password@]host[:port][/db], the same with rediss://, or redis+sentinel://[user:password@]host[:port],host[:port]/name[/db]',
+  );
+  return z.NEVER;
+});

@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { parseRedisUrl, type RedisAddress } from './redis-url';
+import { redisUrl } from './redis-url';
 
 const flag = (fallback: boolean) =>
   z
@@ -56,15 +56,6 @@ const trustProxy = z.string().transform((text, context): number | string[] | fal
   const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
   if (parts.length > 0 && parts.every(known)) return parts;
   context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
-  return z.NEVER;
-});
-
-const redisUrl = z.string().transform((text, context): RedisAddress => {
-  const address = parseRedisUrl(text);
-  if (address) return address;
-  context.addIssue(
-    'must be redis://[user:password@]host[:port][/db], the same with rediss://, or redis+sentinel://[user:password@]host[:port],host[:port]/name[/db]',
-  );
   return z.NEVER;
 });
 

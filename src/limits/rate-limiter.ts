@@ -3,7 +3,7 @@ import { Inject, Injectable, type OnModuleDestroy, type OnModuleInit } from '@ne
 import type { Logger } from 'pino';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
-import { Components } from '../platform/health/components';
+import { HealthService } from '../platform/health/health.service';
 import { Metrics } from '../platform/observability/metrics';
 import { RedisService } from '../platform/redis/redis.module';
 import type { Decision } from './decision';
@@ -28,7 +28,7 @@ export class RateLimiter implements OnModuleInit, OnModuleDestroy {
   constructor(
     private readonly clock: Clock,
     private readonly redis: RedisService,
-    private readonly components: Components,
+    private readonly health: HealthService,
     private readonly metrics: Metrics,
     @Inject(LOG) log: Logger,
   ) {
@@ -45,10 +45,7 @@ export class RateLimiter implements OnModuleInit, OnModuleDestroy {
   async onModuleInit(): Promise<void> {
     const { shared } = this;
     if (!shared) return;
-    this.components.add('redis', () => ({
-      status: shared.isShared ? 'up' : 'down',
-      failures: shared.failures,
-    }));
+    this.health.watch('redis', () => (shared.isShared ? 'up' : 'degraded'));
     this.metrics.gauge(
       'rate_limits_shared',
       '1 while Redis decides, 0 while this process keeps to its share.',

@@ -49,11 +49,6 @@ export class SharedLimiter {
     return this.mode === 'shared';
   }
 
-  /** How often this process had to go on without Redis. */
-  get failures(): number {
-    return this.failureCount;
-  }
-
   /** Begins to share; resolves after the first try, whether it succeeded or not. */
   async start(): Promise<void> {
     await this.beat();

@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 
 export class LivenessDto {
   @ApiProperty({ enum: ['alive'], description: 'The process answers.' })
@@ -8,26 +8,32 @@ export class LivenessDto {
 export class ComponentHealthDto {
   @ApiProperty({ enum: ['up', 'down'], description: 'Whether the component answered.' })
   status!: 'up' | 'down';
+}
 
+export class PartHealthDto {
   @ApiProperty({
-    type: 'integer',
-    required: false,
-    example: 0,
-    description: 'How often this process has had to do without it since its start.',
+    enum: ['up', 'degraded'],
+    description: 'Degraded: an operator should look; the log says at what.',
   })
-  failures?: number;
+  status!: 'up' | 'degraded';
 }
 
 export class HealthComponentsDto {
   @ApiProperty({ type: ComponentHealthDto, description: 'PostgreSQL; it alone decides readiness.' })
   database!: ComponentHealthDto;
 
-  @ApiProperty({
-    type: ComponentHealthDto,
-    required: false,
-    description: 'Redis, when there is one: without it, each process keeps to its share of the rate limits.',
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description: 'What is reported to Polar and heard from it; absent while billing is off.',
   })
-  redis?: ComponentHealthDto;
+  billing?: PartHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description:
+      'Redis, when there is one. Degraded: each process keeps to its share of the rate limits until it is back.',
+  })
+  redis?: PartHealthDto;
 }
 
 export class HealthDto {

@@ -1,5 +1,4 @@
 import { Module } from '@nestjs/common';
-import { Components } from './components';
 import { RootController } from './root.controller';
 import { HealthController } from './health.controller';
 import { HealthService } from './health.service';
@@ -7,7 +6,7 @@ import { Readiness } from './readiness';
 
 @Module({
   controllers: [RootController, HealthController],
-  providers: [HealthService, Readiness, Components],
-  exports: [Readiness, Components],
+  providers: [HealthService, Readiness],
+  exports: [HealthService, Readiness],
 })
 export class HealthModule {}

@@ -3,8 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { Clock } from '../../common/clock';
 import { VERSION } from '../../common/version';
-import { Components } from './components';
-import type { HealthDto } from './health.dto';
+import type { HealthComponentsDto, HealthDto, PartHealthDto } from './health.dto';
 import { Readiness } from './readiness';
 
 const CHECK_TIMEOUT_MS = 1_000;
@@ -12,24 +11,29 @@ const BELIEVED_MS = 1_000;
 
 @Injectable()
 export class HealthService {
+  private readonly parts = new Map<keyof HealthComponentsDto, () => PartHealthDto['status']>();
   private last: { readonly askedAtMs: number; readonly answers: Promise<boolean> } | undefined;
 
   constructor(
     private readonly db: EntityManager,
     private readonly readiness: Readiness,
-    private readonly others: Components,
     private readonly clock: Clock,
   ) {}
+
+  /** Has a part of the service shown that stands above this one; it never makes the service unready. */
+  watch(name: Exclude<keyof HealthComponentsDto, 'database'>, state: () => PartHealthDto['status']): void {
+    this.parts.set(name, state);
+  }
 
   /** The state of the service and of what it stands on; answers within a second, whatever the database does. */
   async check(): Promise<HealthDto> {
     const databaseUp = await this.databaseState();
-    const others = this.others.states();
-    const allUp = Object.values(others).every(({ status }) => status === 'up');
+    const parts = [...this.parts].map(([name, state]) => [name, { status: state() }] as const);
+    const allUp = parts.every(([, { status }]) => status === 'up');
     return {
       status: this.overall(databaseUp, allUp),
       version: VERSION,
-      components: { database: { status: databaseUp ? 'up' : 'down' }, ...others },
+      components: { database: { status: databaseUp ? 'up' : 'down' }, ...Object.fromEntries(parts) },
     };
   }
 
