@@ -38,13 +38,13 @@ export class HealthController {
   @ApiOperation({
     summary: 'Readiness',
     description:
-      '503 while the service drains, or when the database does not answer: send requests elsewhere. `degraded`: all answers are given, but something else is missing.',
+      '503 while the service drains, or when the database does not answer: send requests elsewhere.',
   })
   @ApiOkResponse({ type: HealthDto, description: 'Send requests here.' })
   @ApiServiceUnavailableResponse({ type: HealthDto, description: 'Send requests elsewhere.' })
   async ready(@Res({ passthrough: true }) reply: FastifyReply): Promise<HealthDto> {
     const health = await this.health.check();
-    reply.status(health.status === 'healthy' || health.status === 'degraded' ? 200 : 503);
+    reply.status(health.status === 'healthy' ? 200 : 503);
     return health;
   }
 }

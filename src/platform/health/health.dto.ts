@@ -38,11 +38,11 @@ export class HealthComponentsDto {
 
 export class HealthDto {
   @ApiProperty({
-    enum: ['healthy', 'degraded', 'unhealthy', 'draining'],
+    enum: ['healthy', 'unhealthy', 'draining'],
     example: 'healthy',
     description: 'The service as a whole.',
   })
-  status!: 'healthy' | 'degraded' | 'unhealthy' | 'draining';
+  status!: 'healthy' | 'unhealthy' | 'draining';
 
   @ApiProperty({ example: '1.0.0', description: 'Version of the service.' })
   version!: string;
