@@ -170,7 +170,7 @@ const policyScopes = {
   'account-export': '`GET /api/v1/auth/me/export`',
   'email-change': '`POST /api/v1/auth/me/email`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
-  'key-creation-address': '`POST /api/v1/auth/api-keys`',
+  'key-creation-address': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'usage-export': '`GET /api/v1/auth/usage/export`',
   billing: '`POST` to `/api/v1/auth/billing/...`',
 };

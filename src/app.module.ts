@@ -18,6 +18,7 @@ import { IdempotencyModule } from './platform/idempotency/idempotency.module';
 import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
+import { RedisModule } from './platform/redis/redis.module';
 import { requestPipeline } from './request-pipeline';
 import { UsageModule } from './usage/usage.module';
 import { UsersModule } from './users/users.module';
@@ -37,6 +38,7 @@ export class AppModule {
         IdempotencyModule,
         AuditModule,
         MailModule.register(env),
+        RedisModule.register(env),
         HealthModule,
         UsersModule,
         LimitsModule,

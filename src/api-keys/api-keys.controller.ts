@@ -95,7 +95,7 @@ export class ApiKeysController {
   @Post(':id/rotate')
   @HttpCode(200)
   @Idempotent()
-  @RateLimited('key-creation')
+  @RateLimited('key-creation', 'key-creation-address')
   @ApiOperation({
     summary: 'Give an API key a new secret',
     description:

@@ -1,6 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { redisUrl } from './redis-url';
 
 const flag = (fallback: boolean) =>
   z
@@ -139,6 +140,14 @@ export const settings = z.object({
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
+  REDIS_URL: redisUrl
+    .optional()
+    .describe(
+      'Redis 6 or later, where several processes share their rate limits; `rediss` is TLS, `redis+sentinel` names the Sentinels. Without it each process counts alone.',
+    ),
+  REDIS_TIMEOUT_MS: integer(1, 10_000, 50).describe(
+    'Longest wait for Redis, in milliseconds; then the process goes on with its share of the limits until Redis is back.',
+  ),
   DATA_DIR: z
     .string()
     .default('.data')

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Principal } from '../common/principal';
 import { canonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 import { plans } from '../users/plans';
@@ -73,7 +74,7 @@ export const policyNames = Object.keys(policies) as PolicyName[];
 /** One request's claim on one policy. */
 export interface Claim {
   readonly policy: PolicyName;
-  /** Who claims: an address, a user's id or a key's id. */
+  /** Who claims: an address, a user's id, a key's id, or the digest of an e-mail address. */
   readonly key: string;
   readonly limit: number;
   readonly windowMs: number;
@@ -133,7 +134,7 @@ function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undef
     case 'email':
       // Whatever is longer is no address: the input is refused next, and must not be remembered.
       return typeof email === 'string' && email.length <= EMAIL_LENGTH_MAX
-        ? canonicalEmail(email)
+        ? createHash('sha256').update(canonicalEmail(email)).digest('base64url')
         : undefined;
   }
 }
