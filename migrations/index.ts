@@ -1,6 +1,12 @@
 import { Initial1795312484266 } from './1795312484266-initial';
 import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 import { AddAudit1795315845381 } from './1795315845381-add-audit';
+import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
-export const migrations = [Initial1795312484266, SessionFamilies1795315044619, AddAudit1795315845381];
+export const migrations = [
+  Initial1795312484266,
+  SessionFamilies1795315044619,
+  AddAudit1795315845381,
+  AddTwoFactor1795325153469,
+];

@@ -142,10 +142,11 @@ const policyScopes = {
   'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',
-  login: '`POST /api/v1/auth/login`',
+  login: '`POST /api/v1/auth/login` and `/auth/login/two-factor`',
   'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
   'reset-address': '`POST /api/v1/auth/password/reset`',
   'password-change': '`POST /api/v1/auth/password/change`',
+  'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
 };
 

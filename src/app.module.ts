@@ -15,6 +15,7 @@ import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
 import { requestPipeline } from './request-pipeline';
+import { TwoFactorModule } from './two-factor/two-factor.module';
 import { UsageModule } from './usage/usage.module';
 import { UsersModule } from './users/users.module';
 
@@ -36,6 +37,7 @@ export class AppModule {
         UsersModule,
         LimitsModule,
         ApiKeysModule,
+        TwoFactorModule,
         AuthModule,
         UsageModule,
         GenerateModule,

@@ -7,6 +7,8 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { BackupCode } from './two-factor/backup-code.entity';
+import { TwoFactor } from './two-factor/two-factor.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { User } from './users/user.entity';
 
@@ -14,6 +16,8 @@ import { User } from './users/user.entity';
 export const entities = [
   User,
   ApiKey,
+  TwoFactor,
+  BackupCode,
   Session,
   OneTimeToken,
   AttemptCount,

@@ -6,6 +6,7 @@ import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
@@ -20,6 +21,7 @@ export class ApiKeysController {
   @Post()
   @HttpCode(200)
   @RateLimited('key-creation')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',

@@ -4,22 +4,26 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { JobsModule } from '../platform/jobs/jobs.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
 import { JwksController } from './jwks.controller';
+import { LoginService } from './login.service';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
 import { PasswordService } from './password.service';
 import { RefreshTokens } from './refresh-tokens';
+import { SecondFactorService } from './second-factor.service';
 import { SessionsController } from './sessions.controller';
 import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
+import { TwoFactorController } from './two-factor.controller';
 
 @Module({
   imports: [
@@ -29,12 +33,22 @@ import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
     JobsModule,
     UsersModule,
     ApiKeysModule,
+    TwoFactorModule,
   ],
-  controllers: [AuthController, JwksController, SessionsController, PasswordController, MailLinksController],
+  controllers: [
+    AuthController,
+    JwksController,
+    SessionsController,
+    PasswordController,
+    TwoFactorController,
+    MailLinksController,
+  ],
   providers: [
     AuthService,
+    LoginService,
     AuthMails,
     PasswordService,
+    SecondFactorService,
     RefreshTokens,
     AccessTokens,
     SessionsService,

@@ -4,6 +4,7 @@ import { Public, UserAccess } from '../common/access';
 import { MessageDto } from '../common/message.dto';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { ChangePasswordDto, ConfirmResetDto, EmailDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
@@ -18,6 +19,7 @@ export class PasswordController {
   @UserAccess()
   @HttpCode(200)
   @RateLimited('password-change')
+  @RecentSecondFactor()
   @ApiOperation({ summary: 'Change the password', description: 'Ends all other sessions; API keys go on.' })
   @ApiOkResponse({ type: MessageDto, description: 'The password is changed.' })
   @ApiProblems(AuthErrors.wrongPassword, AuthErrors.weakPassword)

@@ -7,6 +7,7 @@ import { Attempts } from '../limits/attempts';
 import { Passwords } from '../platform/crypto/passwords';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { TwoFactorService } from '../two-factor/two-factor.service';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
 import { OneTimeTokens } from './one-time-tokens';
@@ -23,6 +24,7 @@ export class PasswordService implements OnModuleInit {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactor: TwoFactorService,
     private readonly passwords: Passwords,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
@@ -81,8 +83,8 @@ export class PasswordService implements OnModuleInit {
   }
 
   /**
-   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. The token proves the
-   * address too; whatever an account had before its address was proven is somebody else's, and ends with it.
+   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. A second factor stays on.
+   * The token proves the address too; whatever an account had before its address was proven is somebody else's, and ends with it.
    * @throws ApiError `invalid_reset_token`, `weak_password`; a weak password does not use the token up.
    */
   async reset(token: string, newPassword: string): Promise<void> {
@@ -106,6 +108,8 @@ export class PasswordService implements OnModuleInit {
       await this.attempts.clear({ email: user.email }, tx);
       if (!user.isVerified) {
         await this.apiKeys.deactivateAll(user.id, tx);
+        if (user.twoFactorEnabled)
+          await this.twoFactor.disable(user.id, { id: user.id, origin: null }, {}, tx);
         await this.users.markVerified(user.id, tx);
       }
       await this.mailer.send('password_changed', { userId: user.id }, tx);

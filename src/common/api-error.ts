@@ -19,6 +19,8 @@ export interface ErrorExtras {
   readonly errors?: readonly FieldError[];
   /** Sent as `Retry-After`, in whole seconds (RFC 9110, 10.2.3). */
   readonly retryAfterSeconds?: number;
+  /** Further members of the problem (RFC 9457, 3.2). */
+  readonly members?: Readonly<Record<string, string>>;
   /** For the log only; never sent. */
   readonly cause?: unknown;
 }
@@ -27,6 +29,7 @@ export interface ErrorExtras {
 export class ApiError extends Error {
   readonly errors?: readonly FieldError[];
   readonly retryAfterSeconds?: number;
+  readonly members?: Readonly<Record<string, string>>;
 
   constructor(
     readonly status: number,
@@ -39,6 +42,7 @@ export class ApiError extends Error {
     this.name = 'ApiError';
     this.errors = extras.errors;
     this.retryAfterSeconds = extras.retryAfterSeconds;
+    this.members = extras.members;
   }
 }
 

@@ -11,6 +11,9 @@ export interface UserPrincipal {
   readonly sessionId: string;
   readonly role: 'user' | 'admin';
   readonly tier: Tier;
+  readonly twoFactorEnabled: boolean;
+  /** When he last gave a second factor in this session. */
+  readonly secondFactorAt: Date | null;
 }
 
 /** A backend, known by an API key; it acts for the key's owner. */

@@ -36,7 +36,7 @@ export class ProblemFilter implements ExceptionFilter {
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
-/** The JSON text of a problem (RFC 9457, section 3), with `code`, `request_id` and `errors` as extension members. */
+/** The JSON text of a problem (RFC 9457, section 3), with `code`, `request_id`, `errors` and what the error adds as extension members. */
 export function problemBody(error: ApiError, requestId: string): string {
   return JSON.stringify({
     type: `urn:problem-type:cortex-auth:${error.code}`,
@@ -46,6 +46,7 @@ export function problemBody(error: ApiError, requestId: string): string {
     code: error.code,
     request_id: requestId,
     ...(error.errors && { errors: error.errors }),
+    ...error.members,
   });
 }
 

@@ -48,6 +48,7 @@ export const policies = {
   'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
 } as const satisfies Record<string, Policy>;
 

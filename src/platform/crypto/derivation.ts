@@ -4,10 +4,24 @@ import { parse, stringify } from 'uuid';
 import { ENV, type Env } from '../../config/env';
 
 /** What a derived secret is for; each purpose has a key of its own, so a secret of one never passes for another. */
-export type Purpose = 'mail-token' | 'refresh-token' | 'device-token' | 'attempts' | 'audit';
+export type Purpose =
+  | 'mail-token'
+  | 'refresh-token'
+  | 'device-token'
+  | 'login-challenge'
+  | 'stop-reset'
+  | 'attempts'
+  | 'audit'
+  | 'sealing'
+  | 'sealing-id';
 
 const ID_BYTES = 16;
 const TOKEN_BYTES = ID_BYTES + 32;
+
+/** The 32-byte key of a secret for one purpose. */
+export function deriveKey(secret: string, purpose: Purpose): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', `cortex-auth:${purpose}`, 32));
+}
 
 /** Secrets computed from `SECRET_KEY` instead of stored: HMAC-SHA-256 under a key per purpose (HKDF, RFC 5869). */
 @Injectable()
@@ -40,7 +54,7 @@ export class Derivation {
   private keyOf(purpose: Purpose): Buffer {
     let key = this.keys.get(purpose);
     if (!key) {
-      key = Buffer.from(hkdfSync('sha256', this.env.SECRET_KEY, '', `cortex-auth:${purpose}`, 32));
+      key = deriveKey(this.env.SECRET_KEY, purpose);
       this.keys.set(purpose, key);
     }
     return key;
