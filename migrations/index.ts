@@ -1,6 +1,9 @@
 import { Initial1795312484266 } from './1795312484266-initial';
 import { SessionFamilies1795315044619 } from './1795315044619-session-families';
 import { AddAudit1795315845381 } from './1795315845381-add-audit';
+import { UsageRollUps1795323959739 } from './1795323959739-usage-roll-ups';
+import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
+import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
 import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
@@ -8,5 +11,8 @@ export const migrations = [
   Initial1795312484266,
   SessionFamilies1795315044619,
   AddAudit1795315845381,
+  UsageRollUps1795323959739,
+  AddIdempotencyKeys1795324052181,
+  OneTokenPerPurpose1795324131551,
   AddTwoFactor1795325153469,
 ];

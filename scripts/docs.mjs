@@ -137,17 +137,21 @@ const policyScopes = {
   anonymous: 'every request to a public route, but `/` and `/health`',
   user: 'every request with an access token',
   'api-key': 'every request with an API key',
-  'plan-hour': 'every request with an API key',
-  'plan-day': 'every request with an API key',
+  'plan-hour': 'metered requests',
+  'plan-day': 'metered requests',
   'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',
   login: '`POST /api/v1/auth/login` and `/auth/login/two-factor`',
   'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
   'reset-address': '`POST /api/v1/auth/password/reset`',
+  'verify-email': '`POST /api/v1/auth/verify-email`',
+  'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
+  'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
   'key-creation': '`POST /api/v1/auth/api-keys`',
+  'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };
 
 function policiesTable({ policies, plans }) {

@@ -26,12 +26,28 @@ if (!isProduction) (await import('./build.mjs')).buildIfStale();
 
 const file = join(root, 'dist', 'src', entry);
 if (!existsSync(file)) {
-  fail(`${file} is missing: run npm run build first, which production never does by itself.`);
+  const faults = await settingsFaults();
+  fail(`${file} is missing: run npm run build first, which production never does by itself.\n${faults}`);
 }
 
 // The entry sees the arguments of a program that was started directly.
 process.argv = [process.argv[0], realpathSync(file), ...args];
 await import(pathToFileURL(process.argv[1]).href);
+
+/** What is wrong with the settings, so that it is said at once and not after the build; read from the sources, whose types Node.js strips. */
+async function settingsFaults() {
+  const { registerHooks } = await import('node:module');
+  registerHooks({
+    resolve: (name, context, next) => next(/^\.\.?\/[^.]*$/.test(name) ? `${name}.ts` : name, context),
+  });
+  try {
+    const { loadEnv } = await import('../src/config/env.ts');
+    loadEnv();
+  } catch (error) {
+    if (error.name === 'ConfigurationError') return error.message;
+  }
+  return '';
+}
 
 function fail(message) {
   console.error(message);

@@ -11,6 +11,7 @@ import { AuditModule } from './platform/audit/audit.module';
 import { CryptoModule } from './platform/crypto/crypto.module';
 import { DatabaseModule } from './platform/database/database.module';
 import { HealthModule } from './platform/health/health.module';
+import { IdempotencyModule } from './platform/idempotency/idempotency.module';
 import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
@@ -31,6 +32,7 @@ export class AppModule {
         DatabaseModule.register(env, databaseUrl),
         JobsModule,
         CryptoModule,
+        IdempotencyModule,
         AuditModule,
         MailModule.register(env),
         HealthModule,

@@ -5,12 +5,13 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { v7 as uuidv7 } from 'uuid';
+
 import { AppModule } from './app.module';
 import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import type { RequestState } from './common/principal';
+import { newRequestId } from './common/request-id';
 import type { Env } from './config/env';
 import { buildOpenApi } from './openapi';
 import { Readiness } from './platform/health/readiness';
@@ -66,7 +67,13 @@ export async function setUpApp(
     app.enableCors({
       origin: env.ALLOWED_ORIGINS.includes('*') ? '*' : [...env.ALLOWED_ORIGINS],
       methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      exposedHeaders: ['RateLimit', 'RateLimit-Policy', 'Retry-After', 'X-Request-Id'],
+      exposedHeaders: [
+        'RateLimit',
+        'RateLimit-Policy',
+        'Retry-After',
+        'X-Request-Id',
+        'Idempotency-Replayed',
+      ],
     });
   }
   setUpHooks(fastify, app.get(Readiness), log);
@@ -89,7 +96,7 @@ export function createAdapter(env: Env, log: Logger): FastifyAdapter {
     // A missing Host is ours to answer: Node's own answer has no body.
     http: { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
-    genReqId: () => uuidv7(),
+    genReqId: newRequestId,
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       answerUnroutable(error, request, reply);
@@ -207,7 +214,7 @@ const protectiveHeaders = {
 function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed) return;
   const [status, phrase] = brokenRequests[error.code ?? ''] ?? [400, 'Bad Request'];
-  const requestId = uuidv7();
+  const requestId = newRequestId();
   const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), requestId);
   // The other side may keep its half open: a socket that is only ended stays.
   setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();

@@ -7,9 +7,13 @@ import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
+import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { UsageHour } from './usage/usage-hour.entity';
 import { BackupCode } from './two-factor/backup-code.entity';
 import { TwoFactor } from './two-factor/two-factor.entity';
 import { UsageLog } from './usage/usage-log.entity';
+import { UsageMonth } from './usage/usage-month.entity';
+import { UsagePending } from './usage/usage-pending.entity';
 import { User } from './users/user.entity';
 
 /** Every table's entity; `test/architecture.spec.ts` compares this list with the files. */
@@ -22,9 +26,13 @@ export const entities = [
   OneTimeToken,
   AttemptCount,
   UsageLog,
+  UsageHour,
+  UsageMonth,
+  UsagePending,
   AuditEvent,
   AuditDetails,
   AuditHead,
+  IdempotencyKey,
 ];
 
 /** A data source outside the application, for commands on the schema. */

@@ -96,6 +96,11 @@ const problemSchema: SchemaObject = {
         },
       },
     },
+    violated_policies: {
+      type: 'array',
+      description: 'The rate limits that are used up, as `RateLimit-Policy` names them.',
+      items: { type: 'string' },
+    },
   },
 };
 
@@ -158,5 +163,6 @@ function exampleOf({ code, status, title, detail }: ErrorDefinition): object {
     ...(code === CommonErrors.validationFailed.definition.code && {
       errors: [{ field: 'email', message: 'must be an e-mail address such as name@example.com' }],
     }),
+    ...(code === LimitErrors.rateLimited.definition.code && { violated_policies: ['api-key'] }),
   };
 }

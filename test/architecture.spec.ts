@@ -195,7 +195,14 @@ describe('controllers', () => {
       at: place(method),
       own: decorators(method),
       all: [...decorators(method), ...decorators(method.parent)],
+      ofParameters: method.parameters.flatMap(decorators),
     }));
+
+  it('do what an Idempotency-Key repeats in the transaction that keeps the answer', () => {
+    const idempotent = handlers.filter(({ own }) => own.includes('Idempotent'));
+    expect(idempotent.length).toBeGreaterThan(0);
+    expect(idempotent.filter(({ ofParameters }) => !ofParameters.includes('CurrentTransaction'))).toEqual([]);
+  });
 
   it('stand in controller files, and each of their handlers says who may call it', () => {
     expect(handlers.length).toBeGreaterThan(10);

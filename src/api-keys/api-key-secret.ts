@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { randomBase62, toBase62 } from '../platform/crypto/base62';
 
@@ -33,7 +33,7 @@ export function isWellFormedApiKey(text: string): boolean {
 
 /** SHA-256 in hex. A fast hash is enough: there is nothing to guess in 178 random bits. */
 export function hashApiKey(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
+  return hash('sha256', key);
 }
 
 /** CRC-32 of everything before it, in base62. */

@@ -1,5 +1,6 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
@@ -8,6 +9,7 @@ import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
 import { ApiKeysService, type NewApiKey } from './api-keys.service';
@@ -20,7 +22,8 @@ export class ApiKeysController {
 
   @Post()
   @HttpCode(200)
-  @RateLimited('key-creation')
+  @Idempotent()
+  @RateLimited('key-creation', 'key-creation-address')
   @RecentSecondFactor()
   @ApiOperation({
     summary: 'Create an API key',
@@ -38,8 +41,9 @@ export class ApiKeysController {
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Body() body: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
+    @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin);
+    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin, tx);
     return { api_key: key, api_key_info: ApiKeyDto.from(apiKey) };
   }
 

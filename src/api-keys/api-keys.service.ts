@@ -52,6 +52,7 @@ export class ApiKeysService {
     userId: string,
     input: NewApiKey,
     origin: RequestOrigin,
+    outer: EntityManager = this.db,
   ): Promise<{ key: string; apiKey: ApiKey }> {
     const unknown = Object.keys(input.permissions).filter((name) => !this.permissions.includes(name));
     if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
@@ -59,7 +60,7 @@ export class ApiKeysService {
     if (input.expiresAt && input.expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
     const { key, hash, prefix } = generateApiKey();
 
-    const apiKey = await this.db.transaction(async (tx) => {
+    const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
       const owner = await tx.findOneOrFail(User, {
         where: { id: userId },

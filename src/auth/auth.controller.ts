@@ -1,14 +1,13 @@
-import { Body, Controller, HttpCode, Post, Query } from '@nestjs/common';
+import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Public } from '../common/access';
-import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { UserErrors } from '../users/users.errors';
 import { UserDto } from '../users/users.dto';
-import { LoginDto, LoginResultDto, RegisterDto, VerificationTokenDto } from './auth.dto';
 import { TwoFactorErrors } from '../two-factor/two-factor.errors';
+import { LoginDto, LoginResultDto, RegisterDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
 import { AuthService, type Registration } from './auth.service';
 import { LoginService } from './login.service';
@@ -69,23 +68,6 @@ export class AuthController {
     return LoginResultDto.fromLogin(
       await this.logins.secondStep(challenge_token, two_factor_code, device_token, origin),
     );
-  }
-
-  @Post('verify-email')
-  @HttpCode(200)
-  @ApiOperation({
-    summary: 'Prove the e-mail address',
-    description: 'Takes the mailed token from the body, or from the query. It works once.',
-  })
-  @ApiOkResponse({ type: MessageDto, description: 'The address is proven.' })
-  @ApiProblems(AuthErrors.invalidVerificationToken)
-  async verifyEmail(
-    @Body() body: VerificationTokenDto,
-    @Query() query: VerificationTokenDto,
-    @Origin() origin: RequestOrigin,
-  ): Promise<MessageDto> {
-    await this.auth.verifyEmail(body.token ?? query.token ?? '', origin);
-    return { message: 'Email verified successfully' };
   }
 }
 

@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import {
   IsString,
+  Matches,
   MaxLength,
   Validate,
   type ValidationArguments,
@@ -18,13 +19,15 @@ const PASSWORD_LENGTH_MAX = 128;
 const ENROL_AGAIN =
   'A backup code was used. If your phone is lost, set up two-factor authentication on another one.';
 
-/** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2). */
+/** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2), of the text as it is sent and as it is hashed. */
 @ValidatorConstraint({ name: 'passwordLength' })
 class PasswordLength implements ValidatorConstraintInterface {
   validate(value: unknown): boolean {
     if (typeof value !== 'string') return false;
-    const length = [...value.normalize('NFKC')].length;
-    return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;
+    return [value, value.normalize('NFKC')].every((text) => {
+      const { length } = [...text];
+      return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;
+    });
   }
 
   defaultMessage(): string {
@@ -194,6 +197,29 @@ export class VerificationTokenDto {
   @IsString()
   @MaxLength(512)
   token?: string;
+}
+
+/** A token, or an address with its code. */
+export class VerifyEmailDto extends VerificationTokenDto {
+  @ApiPropertyOptional({
+    format: 'email',
+    maxLength: 254,
+    example: 'user@example.com',
+    description: 'The address to be proven; with `code`.',
+  })
+  @Optional()
+  @CanonicalEmail()
+  email?: string;
+
+  @ApiPropertyOptional({
+    type: String,
+    pattern: '^[0-9]{6}$',
+    example: '042917',
+    description: 'The six digits of the mail.',
+  })
+  @Optional()
+  @Matches(/^[0-9]{6}$/, { message: 'must be the six digits of the mail' })
+  code?: string;
 }
 
 export class ConfirmResetDto {

@@ -40,7 +40,8 @@ export const AuthErrors = {
   invalidVerificationToken: defineError({
     code: 'invalid_verification_token',
     status: 400,
-    title: 'Invalid verification token',
-    detail: 'This link was used already, has expired or was replaced by a newer one.',
+    title: 'Invalid verification token or code',
+    detail:
+      'This link or code is wrong, was used already, has expired, was replaced by a newer one or was tried too often. Ask for a new mail.',
   }),
 };

@@ -8,8 +8,8 @@ import { originOf } from '../common/origin';
 import { Clock } from '../common/clock';
 import type { Principal, RequestState } from '../common/principal';
 import { hasRecentSecondFactor, RECENT_SECOND_FACTOR_METADATA } from '../common/recent-second-factor';
-import { LimitErrors } from '../limits/limits.errors';
-import { addressClaim, type Claim } from '../limits/policies';
+import { rateLimited } from '../limits/limits.errors';
+import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Audit } from '../platform/audit/audit';
 import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
@@ -57,8 +57,8 @@ export class AuthGuard implements CanActivate {
   /** Wrong credentials are counted per address, and only wrong ones. */
   private async authenticate(credential: Credential, request: FastifyRequest): Promise<Principal> {
     const claim = addressClaim('wrong-credentials', request.ip);
-    const waitMs = this.limiter.waitMs(claim);
-    if (waitMs > 0) throw tooManyWrong(claim, waitMs);
+    const tooMany = rateLimited(this.limiter.lookHere([claim]));
+    if (tooMany) throw tooMany;
     const principal =
       credential.kind === 'api-key'
         ? await ask(this.apiKeys, { headers: { 'x-api-key': credential.text } })
@@ -70,8 +70,7 @@ export class AuthGuard implements CanActivate {
       subjectId: null,
       result: 'failure',
     });
-    const { refused } = this.limiter.take([claim]);
-    throw refused ? tooManyWrong(claim, refused.waitMs) : CommonErrors.invalidCredentials();
+    throw rateLimited(await this.limiter.take([claim])) ?? CommonErrors.invalidCredentials();
   }
 }
 
@@ -106,13 +105,4 @@ function wanted(access: Access | undefined): string {
     default:
       return 'an access rule before anyone may call it';
   }
-}
-
-function tooManyWrong({ policy, limit, windowMs }: Claim, waitMs: number): Error {
-  return LimitErrors.rateLimited.with(
-    { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
-    policy,
-    limit,
-    windowMs / 1_000,
-  );
 }

@@ -25,18 +25,18 @@ export class AuthMails implements OnModuleInit {
 
   onModuleInit(): void {
     const { PUBLIC_URL } = this.env;
-    this.link('verify_email', (token) => verification(`${PUBLIC_URL}/verify-email#token=${token}`));
-    this.link('reset_password', (token) => passwordReset(`${PUBLIC_URL}/reset-password#token=${token}`));
+    this.link('verify_email', ({ token, code }) => verification(`${PUBLIC_URL}/verify-email`, token, code));
+    this.link('reset_password', ({ token }) => passwordReset(`${PUBLIC_URL}/reset-password#token=${token}`));
     this.link('sign_up_attempt', () => signUpAttempt(PUBLIC_URL));
     this.notice('session_ended', sessionEnded(PUBLIC_URL));
     this.notice('password_changed', passwordChanged(PUBLIC_URL));
   }
 
   /** Not sent any more once its token was used or replaced. */
-  private link(kind: TokenPurpose, write: (token: string) => Text): void {
+  private link(kind: TokenPurpose, write: (mailed: { token: string; code: string }) => Text): void {
     this.mailer.define(kind, async ({ tokenId }: { tokenId: string }) => {
       const found = await this.oneTimeTokens.mail(tokenId, kind);
-      return found && letterTo(found.user, write(found.token));
+      return found && letterTo(found.user, write(found));
     });
   }
 
@@ -52,14 +52,17 @@ function letterTo({ email }: User, text: Text): Mail {
   return layOut({ ...text, to: email });
 }
 
-function verification(url: string): Text {
+function verification(page: string, token: string, code: string): Text {
   return {
     subject: 'Verify your e-mail address',
     before: [
       'Welcome. Open this link within 24 hours and press the button, to show that this address is yours:',
     ],
-    link: { label: 'Verify my address', url },
-    after: ['If you did not sign up, ignore this mail: nothing happens.'],
+    link: { label: 'Verify my address', url: `${page}#token=${token}` },
+    after: [
+      `Or type this code where you are asked for it, or at ${page}: ${code}`,
+      'If you did not sign up, ignore this mail: nothing happens.',
+    ],
   };
 }
 

@@ -24,6 +24,8 @@ import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
 import { TwoFactorController } from './two-factor.controller';
+import { VerificationController } from './verification.controller';
+import { VerificationService } from './verification.service';
 
 @Module({
   imports: [
@@ -37,6 +39,7 @@ import { TwoFactorController } from './two-factor.controller';
   ],
   controllers: [
     AuthController,
+    VerificationController,
     JwksController,
     SessionsController,
     PasswordController,
@@ -49,6 +52,7 @@ import { TwoFactorController } from './two-factor.controller';
     AuthMails,
     PasswordService,
     SecondFactorService,
+    VerificationService,
     RefreshTokens,
     AccessTokens,
     SessionsService,

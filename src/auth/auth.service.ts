@@ -86,15 +86,4 @@ export class AuthService {
     );
     throw AuthErrors.invalidRefreshToken();
   }
-
-  /** @throws ApiError `invalid_verification_token`. */
-  async verifyEmail(token: string, origin: RequestOrigin): Promise<void> {
-    await this.db.transaction(async (tx) => {
-      const userId = await this.oneTimeTokens.redeem(token, 'verify_email', tx);
-      if (!userId) throw AuthErrors.invalidVerificationToken();
-      await this.users.markVerified(userId, tx);
-      const by = { id: userId, origin };
-      await this.audit.record({ action: 'email.verified', by, subjectId: userId }, tx);
-    });
-  }
 }

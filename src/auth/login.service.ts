@@ -110,7 +110,7 @@ export class LoginService {
     const reset = await this.twoFactor.dueReset(user.id);
     if (reset) return reset;
     await this.attempts.giveBack(target);
-    throw TwoFactorErrors.required.with({ members: { challenge_token: this.challenges.issue(user) } });
+    throw TwoFactorErrors.required.with({ challengeToken: this.challenges.issue(user) });
   }
 
   /** Uses up what a user has shown, and opens his session. @throws ApiError the refusal. */

@@ -1,3 +1,4 @@
+import { timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
 import { EntityManager, IsNull, MoreThan } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
@@ -7,6 +8,7 @@ import type { User } from '../users/user.entity';
 import { OneTimeToken, type TokenPurpose } from './one-time-token.entity';
 
 const MINUTE_MS = 60_000;
+const CODES = 1_000_000;
 
 /** How long a token works, counted from when it is mailed. */
 const LIFE_MS: Readonly<Record<TokenPurpose, number>> = {
@@ -14,6 +16,16 @@ const LIFE_MS: Readonly<Record<TokenPurpose, number>> = {
   sign_up_attempt: 24 * 60 * MINUTE_MS,
   reset_password: 15 * MINUTE_MS,
 };
+
+/** For so long after one, no further token of the purpose is made: what anybody can cause must not flood a mailbox. */
+const QUIET_MS: Partial<Readonly<Record<TokenPurpose, number>>> = { sign_up_attempt: 60 * MINUTE_MS };
+
+/** The new token takes the place of the earlier one, in one statement, so of two at once one stays. */
+const ISSUE_SQL = `
+  INSERT INTO one_time_tokens AS earlier (id, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+  ON CONFLICT (user_id, purpose) WHERE purpose <> 'undo_email' DO UPDATE
+    SET id = excluded.id, created_at = excluded.created_at, expires_at = excluded.expires_at, used_at = NULL
+    WHERE $6::timestamptz IS NULL OR earlier.created_at <= $6`;
 
 /** Tokens for mailed links: a row's id and its HMAC, in base64url. Whoever reads the table cannot make one. */
 @Injectable()
@@ -25,38 +37,38 @@ export class OneTimeTokens {
   ) {}
 
   /**
-   * Makes a token that works once; earlier ones of the same user and purpose end.
-   * @returns the id of its row, by which {@link mail} gives the token to whoever writes the mail.
+   * Makes a token that works once; the earlier one of the same user and purpose ends.
+   * @returns the id of its row, by which {@link mail} gives the token to whoever writes the mail; in the quiet time of
+   * an earlier one, an id that is nobody's, of which no mail comes.
    */
   async issue(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string> {
     const id = uuidv7();
-    const createdAt = this.clock.now();
-    await this.endAll(userId, purpose, tx);
-    await tx.insert(OneTimeToken, {
-      id,
-      userId,
-      purpose,
-      createdAt,
-      expiresAt: this.expiry(purpose),
-      usedAt: null,
-    });
+    const now = this.clock.now();
+    const quietMs = QUIET_MS[purpose];
+    const quietSince = quietMs === undefined ? null : new Date(now.getTime() - quietMs);
+    await tx.query(ISSUE_SQL, [id, userId, purpose, now, this.expiry(purpose), quietSince]);
     return id;
   }
 
   /**
-   * Gives a token by the id of its row, with its owner, to be mailed. Its life begins now: however long the mail
-   * server was down, nobody gets a link that is over.
+   * Gives a token by the id of its row, with its code and its owner, to be mailed. Its life begins now: however long
+   * the mail server was down, nobody gets a link that is over.
    * @returns null when it was used or replaced.
    */
-  async mail(id: string, purpose: TokenPurpose): Promise<{ token: string; user: User } | null> {
+  async mail(id: string, purpose: TokenPurpose): Promise<{ token: string; code: string; user: User } | null> {
     const isUnused = { id, purpose, usedAt: IsNull() };
     await this.db.update(OneTimeToken, isUnused, { expiresAt: this.expiry(purpose) });
     const row = await this.db.findOne(OneTimeToken, { where: isUnused, relations: { user: true } });
-    return row?.user ? { token: this.derivation.token('mail-token', id, purpose), user: row.user } : null;
+    if (!row?.user) return null;
+    return {
+      token: this.derivation.token('mail-token', id, purpose),
+      code: this.codeOf(id),
+      user: row.user,
+    };
   }
 
-  /** Ends all unused tokens of a user and purpose. */
-  async endAll(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
+  /** Ends the token of a user and purpose. */
+  async end(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
     await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: this.clock.now() });
   }
 
@@ -72,8 +84,30 @@ export class OneTimeTokens {
    */
   async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string | null> {
     const id = this.derivation.idOf('mail-token', token, purpose);
-    if (!id) return null;
+    return id && this.use(id, purpose, tx);
+  }
 
+  /**
+   * Uses a token up by the six digits that stand for it where it is typed. They can be guessed: count the tries.
+   * @param email the address of its owner, in canonical form.
+   * @returns whose it was, or null as {@link redeem}.
+   */
+  async redeemCode(
+    email: string,
+    code: string,
+    purpose: TokenPurpose,
+    tx: EntityManager = this.db,
+  ): Promise<string | null> {
+    const row = await tx.findOne(OneTimeToken, {
+      select: { id: true },
+      where: { purpose, usedAt: IsNull(), user: { email } },
+    });
+    // An address that waits for nothing costs the same.
+    const isRight = equals(this.codeOf(row?.id ?? ''), code);
+    return row && isRight ? this.use(row.id, purpose, tx) : null;
+  }
+
+  private async use(id: string, purpose: TokenPurpose, tx: EntityManager): Promise<string | null> {
     const now = this.clock.now();
     const result = await tx
       .createQueryBuilder()
@@ -85,7 +119,17 @@ export class OneTimeTokens {
     return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
   }
 
+  private codeOf(id: string): string {
+    const number = this.derivation.mac('mail-code', id).readUIntBE(0, 6) % CODES;
+    return String(number).padStart(String(CODES - 1).length, '0');
+  }
+
   private expiry(purpose: TokenPurpose): Date {
     return new Date(this.clock.nowMs() + LIFE_MS[purpose]);
   }
+}
+
+function equals(expected: string, given: string): boolean {
+  const [a, b] = [Buffer.from(expected), Buffer.from(given)];
+  return a.length === b.length && timingSafeEqual(a, b);
 }

@@ -57,7 +57,7 @@ export class PasswordService implements OnModuleInit {
       await this.attempts.giveBack(target, tx);
       if (!(await this.users.setPassword(userId, hash, user.passwordHash, tx)))
         throw AuthErrors.wrongPassword();
-      await this.oneTimeTokens.endAll(userId, 'reset_password', tx);
+      await this.oneTimeTokens.end(userId, 'reset_password', tx);
       await this.sessions.endAll(userId, sessionId, tx);
       await this.mailer.send('password_changed', { userId }, tx);
     });
@@ -103,7 +103,7 @@ export class PasswordService implements OnModuleInit {
     });
     await this.db.transaction(async (tx) => {
       await this.users.setPassword(user.id, hash, undefined, tx);
-      await this.oneTimeTokens.endAll(user.id, 'reset_password', tx);
+      await this.oneTimeTokens.end(user.id, 'reset_password', tx);
       await this.sessions.endAll(user.id, null, tx);
       await this.attempts.clear({ email: user.email }, tx);
       if (!user.isVerified) {

@@ -19,8 +19,12 @@ export interface ErrorExtras {
   readonly errors?: readonly FieldError[];
   /** Sent as `Retry-After`, in whole seconds (RFC 9110, 10.2.3). */
   readonly retryAfterSeconds?: number;
-  /** Further members of the problem (RFC 9457, 3.2). */
-  readonly members?: Readonly<Record<string, string>>;
+  /** Of the request that was answered so first, when that is another one. */
+  readonly requestId?: string;
+  /** Names of the rate limits that refuse. */
+  readonly violatedPolicies?: readonly string[];
+  /** For the second step of a log-in. */
+  readonly challengeToken?: string;
   /** For the log only; never sent. */
   readonly cause?: unknown;
 }
@@ -29,7 +33,9 @@ export interface ErrorExtras {
 export class ApiError extends Error {
   readonly errors?: readonly FieldError[];
   readonly retryAfterSeconds?: number;
-  readonly members?: Readonly<Record<string, string>>;
+  readonly requestId?: string;
+  readonly violatedPolicies?: readonly string[];
+  readonly challengeToken?: string;
 
   constructor(
     readonly status: number,
@@ -42,7 +48,9 @@ export class ApiError extends Error {
     this.name = 'ApiError';
     this.errors = extras.errors;
     this.retryAfterSeconds = extras.retryAfterSeconds;
-    this.members = extras.members;
+    this.requestId = extras.requestId;
+    this.violatedPolicies = extras.violatedPolicies;
+    this.challengeToken = extras.challengeToken;
   }
 }
 

@@ -1,3 +1,5 @@
+import { IsString } from 'class-validator';
+import { CompiledInput, acceptCompiled } from './compiled-input';
 import { findFault } from './input.pipe';
 
 const nested = (depth: number): unknown => JSON.parse('['.repeat(depth) + ']'.repeat(depth));
@@ -22,5 +24,27 @@ describe('findFault', () => {
     ['a lone surrogate in a list', { a: ['ok', '\udc00'] }, 'a.1'],
   ])('refuses %s, naming the field', (_what, value, field) => {
     expect(findFault(value)?.field).toBe(field);
+  });
+});
+
+describe('compiled input', () => {
+  it('refuses to compile a rule that it would not follow', () => {
+    @CompiledInput()
+    class Tagged {
+      @IsString({ each: true })
+      tags!: string[];
+    }
+    expect(() => acceptCompiled(Tagged, { tags: ['a'] })).toThrow('Tagged.tags');
+  });
+
+  it('leaves unknown fields to the usual way', () => {
+    @CompiledInput()
+    class Named {
+      @IsString()
+      name!: string;
+    }
+    expect(acceptCompiled(Named, { name: 'a' })).toBeInstanceOf(Named);
+    expect(acceptCompiled(Named, { name: 'a', other: 1 })).toBeUndefined();
+    expect(acceptCompiled(Named, [])).toBeUndefined();
   });
 });

@@ -1,6 +1,7 @@
 import { type ArgumentMetadata, Injectable, type ValidationError, ValidationPipe } from '@nestjs/common';
 import type { FieldError } from './api-error';
 import { CommonErrors } from './common.errors';
+import { acceptCompiled } from './compiled-input';
 
 const DEPTH_MAX = 32;
 /**
@@ -37,7 +38,7 @@ export class InputPipe extends ValidationPipe {
         errors: [{ field: '', message: 'the body must be a JSON object' }],
       });
     }
-    return super.transform(value, metadata);
+    return acceptCompiled(metadata.metatype, value) ?? (await super.transform(value, metadata));
   }
 }
 

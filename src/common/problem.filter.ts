@@ -36,7 +36,7 @@ export class ProblemFilter implements ExceptionFilter {
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
-/** The JSON text of a problem (RFC 9457, section 3), with `code`, `request_id`, `errors` and what the error adds as extension members. */
+/** The JSON text of a problem (RFC 9457, section 3); what follows `detail` are extension members. */
 export function problemBody(error: ApiError, requestId: string): string {
   return JSON.stringify({
     type: `urn:problem-type:cortex-auth:${error.code}`,
@@ -44,9 +44,10 @@ export function problemBody(error: ApiError, requestId: string): string {
     status: error.status,
     detail: error.message,
     code: error.code,
-    request_id: requestId,
+    request_id: error.requestId ?? requestId,
     ...(error.errors && { errors: error.errors }),
-    ...error.members,
+    ...(error.violatedPolicies && { violated_policies: error.violatedPolicies }),
+    ...(error.challengeToken && { challenge_token: error.challengeToken }),
   });
 }
 
@@ -86,7 +87,8 @@ function clientError(status: number, cause: unknown): ApiError {
 }
 
 /**
- * Node's socket errors; of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown) and whatever it says
+ * Node's socket errors; of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown), 25006 (read-only, as a
+ * server without disk space or behind a fail-over may be) and whatever it says
  * before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
  */
 function isConnectionFailure(thrown: unknown): boolean {
@@ -95,7 +97,7 @@ function isConnectionFailure(thrown: unknown): boolean {
   const code = (thrown as { code?: unknown }).code;
   if (
     typeof code === 'string' &&
-    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0)/.test(code)
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006)/.test(code)
   )
     return true;
   return /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(

@@ -32,7 +32,9 @@ export const ENV = Symbol('ENV');
 
 /** All faults of the settings at once, by name and rule; never a value, which may be a secret. */
 export class ConfigurationError extends Error {
-  constructor(readonly faults: readonly string[]) {
+  readonly faults: readonly string[];
+
+  constructor(faults: readonly string[]) {
     super(
       [
         'The service cannot start with these settings:',
@@ -41,6 +43,7 @@ export class ConfigurationError extends Error {
       ].join('\n'),
     );
     this.name = 'ConfigurationError';
+    this.faults = faults;
   }
 }
 

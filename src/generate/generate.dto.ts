@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsInt, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import { CompiledInput } from '../common/compiled-input';
 import { type ProviderName, providerNames } from './providers';
 
 /** The route takes bodies of 1 MiB, so no prompt that arrives is longer. */
@@ -10,6 +11,7 @@ const MAX_TOKENS_DEFAULT = 1024;
 /** Model names become part of a path at Gemini, so they cannot hold `..` or anything a URL gives a meaning to. */
 const MODEL_NAME = /^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._:/@-]*$/;
 
+@CompiledInput()
 export class GenerateDto {
   @ApiProperty({
     minLength: 1,

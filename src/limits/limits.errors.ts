@@ -1,4 +1,5 @@
-import { defineError } from '../common/api-error';
+import { type ApiError, defineError } from '../common/api-error';
+import type { Decision } from './decision';
 
 export const LimitErrors = {
   rateLimited: defineError({
@@ -9,3 +10,18 @@ export const LimitErrors = {
       `The limit "${policy}" of ${limit} requests in ${windowSeconds} s is used up. Wait as long as Retry-After says.`,
   }),
 };
+
+/** The answer to a request that is refused: it names every policy without a place, and waits for the last to free. */
+export function rateLimited({ refused, states }: Decision): ApiError | undefined {
+  if (!refused) return undefined;
+  const { claim, waitMs } = refused;
+  return LimitErrors.rateLimited.with(
+    {
+      retryAfterSeconds: Math.ceil(waitMs / 1_000),
+      violatedPolicies: states.filter((state) => state.waitMs > 0).map((state) => state.claim.policy),
+    },
+    claim.policy,
+    claim.limit,
+    claim.windowMs / 1_000,
+  );
+}

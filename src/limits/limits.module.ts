@@ -3,6 +3,7 @@ import { ThrottlerModule } from '@nestjs/throttler';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AttemptCount } from './attempt-count.entity';
 import { Attempts } from './attempts';
+import { LimitsController } from './limits.controller';
 import { policies } from './policies';
 import { RateLimiter } from './rate-limiter';
 
@@ -14,6 +15,7 @@ import { RateLimiter } from './rate-limiter';
       { limit: policies.anonymous.limit, ttl: policies.anonymous.windowSeconds * 1_000 },
     ]),
   ],
+  controllers: [LimitsController],
   providers: [RateLimiter, Attempts],
   exports: [RateLimiter, Attempts, ThrottlerModule],
 })

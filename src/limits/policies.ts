@@ -1,10 +1,11 @@
-import { normalizeIp } from '@nestjs/throttler';
 import type { Principal } from '../common/principal';
 import { canonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 import { plans } from '../users/plans';
+import { addressKey } from './address-key';
 
 /** Who shares a limit: everyone behind an address (IPv4, or IPv6 /64), one user, one API key, or whoever names one e-mail address. */
-type Scope = 'address' | 'user' | 'api_key' | 'email';
+export const scopes = ['address', 'user', 'api_key', 'email'] as const;
+export type Scope = (typeof scopes)[number];
 
 /** What a request is known by. */
 export interface Claimant {
@@ -17,7 +18,7 @@ export interface Claimant {
 export interface Policy {
   readonly scope: Scope;
   readonly windowSeconds: number;
-  /** A number, or what the caller's plan or key says; null: no limit. */
+  /** A number, or what the caller's plan or key says (of an `api_key`, to a user: the most his plan allows); null: no limit. */
   readonly limit: number | ((principal: Principal | undefined) => number | null);
 }
 
@@ -28,8 +29,11 @@ export const policies = {
   'api-key': {
     scope: 'api_key',
     windowSeconds: 60,
-    limit: (who) =>
-      who?.kind === 'api_key' ? Math.min(who.rateLimitPerMinute, plans[who.tier].keyRatePerMinuteMax) : null,
+    limit: (who) => {
+      if (!who) return null;
+      const most = plans[who.tier].keyRatePerMinuteMax;
+      return who.kind === 'api_key' ? Math.min(who.rateLimitPerMinute, most) : most;
+    },
   },
   'plan-hour': {
     scope: 'user',
@@ -47,12 +51,17 @@ export const policies = {
   login: { scope: 'address', windowSeconds: 60, limit: 20 },
   'reset-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'reset-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
+  'verify-email': { scope: 'address', windowSeconds: 60, limit: 20 },
+  'resend-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
+  'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
   'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
 } as const satisfies Record<string, Policy>;
 
 export type PolicyName = keyof typeof policies;
+export const policyNames = Object.keys(policies) as PolicyName[];
 
 /** One request's claim on one policy. */
 export interface Claim {
@@ -61,34 +70,52 @@ export interface Claim {
   readonly key: string;
   readonly limit: number;
   readonly windowMs: number;
+  /** Refuses when no place is left, but takes none. */
+  readonly onlyLook?: true;
 }
 
 /** The policies that every request of such a caller falls under, before those its route adds. */
 export function generalPolicies(principal: Principal | undefined): readonly PolicyName[] {
   if (!principal) return ['anonymous'];
-  return principal.kind === 'user' ? ['user'] : ['api-key', 'plan-hour', 'plan-day'];
+  return principal.kind === 'user' ? ['user'] : ['api-key'];
+}
+
+/** What a caller claims of some policies, but those that do not limit him. */
+export function claimsOf(names: readonly PolicyName[], claimant: Claimant): Claim[] {
+  const claims: Claim[] = [];
+  for (const name of names) {
+    const claim = claimOf(name, claimant);
+    if (claim) claims.push(claim);
+  }
+  return claims;
 }
 
 /** What a caller claims of a policy, or null when it does not limit him. */
 export function claimOf(name: PolicyName, claimant: Claimant): Claim | null {
   const policy: Policy = policies[name];
-  const limit = typeof policy.limit === 'number' ? policy.limit : policy.limit(claimant.principal);
+  const limit = limitFor(name, claimant.principal);
   const key = keyOf(policy.scope, claimant);
   return limit === null || key === undefined
     ? null
     : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
 }
 
+/** The limit that a policy sets a caller; null: none. */
+export function limitFor(name: PolicyName, principal: Principal | undefined): number | null {
+  const { limit }: Policy = policies[name];
+  return typeof limit === 'number' ? limit : limit(principal);
+}
+
 /** The claim of an address on a policy whose limit is a fixed number. */
 export function addressClaim(name: 'wrong-credentials', ip: string): Claim {
   const { limit, windowSeconds } = policies[name];
-  return { policy: name, key: normalizeIp(ip), limit, windowMs: windowSeconds * 1_000 };
+  return { policy: name, key: addressKey(ip), limit, windowMs: windowSeconds * 1_000 };
 }
 
 function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undefined {
   switch (scope) {
     case 'address':
-      return normalizeIp(ip);
+      return addressKey(ip);
     case 'user':
       return principal?.userId;
     case 'api_key':

@@ -9,12 +9,16 @@ import {
 } from '@nestjs/throttler';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../common/principal';
-import { LimitErrors } from './limits.errors';
-import { claimOf, generalPolicies, type PolicyName } from './policies';
+import type { ClaimState } from './decision';
+import { rateLimited } from './limits.errors';
+import { claimsOf, generalPolicies, type PolicyName } from './policies';
 import { RATE_LIMITS_METADATA } from './rate-limit.decorator';
-import { type ClaimState, RateLimiter } from './rate-limiter';
+import { RateLimiter } from './rate-limiter';
 
 const SKIP_METADATA = 'THROTTLER:SKIPdefault';
+
+/** The policies a route adds; null: it is not limited at all. */
+type RoutePolicies = readonly PolicyName[] | null;
 
 /**
  * Step 2 of the pipeline. The throttler's guard asks one limit after the other and its storage costs more with every
@@ -23,6 +27,8 @@ const SKIP_METADATA = 'THROTTLER:SKIPdefault';
  */
 @Injectable()
 export class RateLimitGuard extends ThrottlerGuard {
+  private readonly policiesOf = new Map<unknown, RoutePolicies>();
+
   constructor(
     @Inject(getOptionsToken()) options: ThrottlerModuleOptions,
     @Inject(getStorageToken()) storage: ThrottlerStorage,
@@ -33,39 +39,40 @@ export class RateLimitGuard extends ThrottlerGuard {
   }
 
   /** @throws ApiError `rate_limited`, naming the policy and how long to wait. */
-  override canActivate(context: ExecutionContext): Promise<boolean> {
-    const targets = [context.getHandler(), context.getClass()];
-    if (this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, targets))
-      return Promise.resolve(true);
+  override async canActivate(context: ExecutionContext): Promise<boolean> {
+    const ofRoute = this.routePolicies(context);
+    if (!ofRoute) return true;
 
-    const { req, res } = this.getRequestResponse(context) as {
-      req: FastifyRequest & RequestState;
-      res: FastifyReply;
-    };
-    const names = [
-      ...generalPolicies(req.user),
-      ...(this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, context.getHandler()) ?? []),
-    ];
-    const { email } = (req.body ?? {}) as { email?: unknown };
-    const claimant = { principal: req.user, ip: req.ip, email };
-    const claims = names.flatMap((name) => claimOf(name, claimant) ?? []);
-    const { refused, states } = this.limiter.take(claims);
+    const [request, reply] = context.getArgs<[FastifyRequest & RequestState, FastifyReply]>();
+    const { email } = (request.body ?? {}) as { email?: unknown };
+    const claimant = { principal: request.user, ip: request.ip, email };
+    const claims = claimsOf([...generalPolicies(request.user), ...ofRoute], claimant);
+    const decision = await this.limiter.take(claims);
 
-    setRateLimitHeaders(res, states);
-    if (!refused) return Promise.resolve(true);
-    const { policy, limit, windowMs, waitMs } = refused;
-    throw LimitErrors.rateLimited.with(
-      { retryAfterSeconds: Math.ceil(waitMs / 1_000) },
-      policy,
-      limit,
-      windowMs / 1_000,
-    );
+    setRateLimitHeaders(reply, decision.states);
+    const refusal = rateLimited(decision);
+    if (refusal) throw refusal;
+    return true;
+  }
+
+  /** What the decorators of a route say does not change, so they are read once. */
+  private routePolicies(context: ExecutionContext): RoutePolicies {
+    const handler = context.getHandler();
+    let names = this.policiesOf.get(handler);
+    if (names === undefined) {
+      const skips = this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, [
+        handler,
+        context.getClass(),
+      ]);
+      const added = this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, handler);
+      this.policiesOf.set(handler, (names = skips ? null : (added ?? [])));
+    }
+    return names;
   }
 }
 
 /** `"name";q=limit;w=seconds` and `"name";r=remaining;t=seconds`, one member per policy (RFC 9651 lists). */
 function setRateLimitHeaders(reply: FastifyReply, states: readonly ClaimState[]): void {
-  if (states.length === 0) return;
   let policy = '';
   let standing = '';
   for (const { claim, remaining, resetMs } of states) {
@@ -73,5 +80,5 @@ function setRateLimitHeaders(reply: FastifyReply, states: readonly ClaimState[])
     policy += `${separator}"${claim.policy}";q=${claim.limit};w=${claim.windowMs / 1_000}`;
     standing += `${separator}"${claim.policy}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`;
   }
-  void reply.header('ratelimit-policy', policy).header('ratelimit', standing);
+  if (policy) void reply.header('ratelimit-policy', policy).header('ratelimit', standing);
 }

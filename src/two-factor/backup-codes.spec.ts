@@ -2,7 +2,9 @@ import { makeBackupCode, readBackupCode } from './backup-codes';
 
 it('has 60 bits: twelve characters of thirty-two, each as likely as the others', () => {
   const codes = Array.from({ length: 4_000 }, makeBackupCode);
-  expect(codes.filter((code) => !/^[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){2}$/.test(code))).toEqual([]);
+  expect(codes.filter((code) => !/^[0-9a-hjkmnp-tv-z]{4}(-[0-9a-hjkmnp-tv-z]{4}){2}$/.test(code))).toEqual(
+    [],
+  );
   expect(new Set(codes).size).toBe(codes.length);
   const counts = new Map<string, number>();
   for (const character of codes.join('').replaceAll('-', ''))

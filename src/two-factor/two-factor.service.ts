@@ -6,8 +6,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { Keyring } from '../platform/crypto/keyring';
 import { Passwords } from '../platform/crypto/passwords';
-import { Sealing } from '../platform/crypto/sealing';
 import { Mailer } from '../platform/mail/mailer';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
@@ -61,7 +61,7 @@ export class TwoFactorService {
     private readonly clock: Clock,
     private readonly users: UsersService,
     private readonly passwords: Passwords,
-    private readonly sealing: Sealing,
+    private readonly keyring: Keyring,
     private readonly mailer: Mailer,
     private readonly audit: Audit,
     @Inject(ENV) env: Env,
@@ -72,7 +72,7 @@ export class TwoFactorService {
   /** Begins a set-up; what is in use goes on until {@link enable}. */
   async setUp({ id: userId, email }: User): Promise<Setup> {
     const secret = randomBytes(SECRET_BYTES);
-    const { keyId, sealed } = this.sealing.seal(secret, userId);
+    const { keyId, sealed } = this.keyring.seal(secret.toString('hex'), userId);
     const salt = randomBytes(SALT_BYTES);
     await this.db.query(SET_UP_SQL, [uuidv7(), userId, keyId, sealed, salt, this.clock.now()]);
     const url = otpauthUrl(secret, this.issuer, email);
@@ -102,7 +102,8 @@ export class TwoFactorService {
   /** The step of a code of the app, or null when it is wrong; whether it was used before, {@link use} finds out. */
   stepOf(factor: TwoFactor, code: string): number | null {
     const typed = code.replace(/\s/g, '');
-    return matchingStep(this.sealing.open(factor, factor.userId), typed, this.clock.nowMs());
+    const secret = Buffer.from(this.keyring.open(factor, factor.userId), 'hex');
+    return matchingStep(secret, typed, this.clock.nowMs());
   }
 
   /** Looks at a code of either kind, without using it up; null when it is wrong. */

@@ -1,15 +1,17 @@
-import { createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
+import { RateLimited } from '../limits/rate-limit.decorator';
 import type { Consumption, PriceBook } from './price-book';
 import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
-export const Metered = (operation: string): MethodDecorator => SetMetadata(METERED_METADATA, operation);
+export const Metered = (operation: string): MethodDecorator =>
+  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited('plan-hour', 'plan-day'));
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 
@@ -23,6 +25,7 @@ export class MeteredCall {
     private readonly operation: string,
     private readonly request: MeteredRequest,
     private readonly prices: PriceBook,
+    private readonly startedAt: Date,
   ) {}
 
   /** Also the id of the call's line in the ledger. */
@@ -42,8 +45,8 @@ export class MeteredCall {
     return this.costNanoUsd;
   }
 
-  /** The ledger's line for this call, answered with `statusCode` at `now`. */
-  toLine(statusCode: number, now: Date): UsageLog {
+  /** The ledger's line for this call, answered with `statusCode`. */
+  toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
     const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
@@ -66,7 +69,7 @@ export class MeteredCall {
         status_code: statusCode,
         ...(this.endUser !== undefined && { end_user: this.endUser }),
       },
-      createdAt: now,
+      createdAt: this.startedAt,
     };
   }
 }
@@ -78,7 +81,12 @@ export const CurrentCall = createParamDecorator(
 );
 
 /** Begins the call of a request that AuthGuard has let in. */
-export function beginCall(operation: string, context: ExecutionContext, prices: PriceBook): MeteredCall {
+export function beginCall(
+  operation: string,
+  context: ExecutionContext,
+  prices: PriceBook,
+  now: Date,
+): MeteredCall {
   const request = context.switchToHttp().getRequest<MeteredRequest>();
-  return (request.meteredCall = new MeteredCall(operation, request, prices));
+  return (request.meteredCall = new MeteredCall(operation, request, prices, now));
 }

@@ -12,16 +12,17 @@ export interface UsageMetadata {
 /**
  * One line of the ledger: a metered call that was answered. Lines are only ever added. There are no foreign keys:
  * they would lock the owner's row in every batch, and neither users nor keys are ever deleted.
+ * The table is partitioned by the month (UTC) of `createdAt`, so the key has to hold it; see `partitions.ts`.
  */
 @Entity('usage_logs')
 @Index(['userId', 'createdAt'])
 export class UsageLog {
-  /** The id of the request, so that a line written twice is one line. */
+  @PrimaryColumn('uuid')
+  userId!: string;
+
+  /** The id of the request; it and the time are fixed before the first send, so a line written twice is one line. */
   @PrimaryColumn('uuid')
   id!: string;
-
-  @Column('uuid')
-  userId!: string;
 
   @Column('uuid', { nullable: true })
   apiKeyId!: string | null;
@@ -57,6 +58,7 @@ export class UsageLog {
   @Column('jsonb')
   metadata!: UsageMetadata;
 
-  @Column('timestamptz')
+  /** When the call began. */
+  @PrimaryColumn('timestamptz')
   createdAt!: Date;
 }

@@ -21,11 +21,11 @@ export class UsageInterceptor implements NestInterceptor {
     const operation = this.reflector.get<string | undefined>(METERED_METADATA, context.getHandler());
     if (operation === undefined) return next.handle();
 
-    const call = beginCall(operation, context, this.prices);
+    const call = beginCall(operation, context, this.prices, this.clock.now());
     const reply = context.switchToHttp().getResponse<FastifyReply>();
     return next.handle().pipe(
       mergeMap(async (answer: unknown) => {
-        await this.ledger.append(call.toLine(reply.statusCode, this.clock.now()));
+        await this.ledger.append(call.toLine(reply.statusCode));
         return answer;
       }),
     );

@@ -20,13 +20,14 @@ interface StatsRow {
 }
 
 const STATS_SQL = `
-  SELECT count(*) AS total_requests,
-         coalesce(sum(tokens_used), 0) AS total_tokens,
-         coalesce(sum(cost_usd), 0) AS total_cost,
-         count(*) FILTER (WHERE created_at >= $2) AS today_requests,
-         coalesce(sum(tokens_used) FILTER (WHERE created_at >= $2), 0) AS today_tokens,
-         coalesce(sum(cost_usd) FILTER (WHERE created_at >= $2), 0) AS today_cost
-  FROM usage_logs WHERE user_id = $1`;
+  SELECT total.requests AS total_requests, total.tokens AS total_tokens, total.cost_usd AS total_cost,
+         today.requests AS today_requests, today.tokens AS today_tokens, today.cost_usd AS today_cost
+  FROM (SELECT coalesce(sum(requests), 0) AS requests, coalesce(sum(tokens), 0) AS tokens,
+               coalesce(sum(cost_usd), 0) AS cost_usd
+        FROM usage_months WHERE user_id = $1 AND scope_id = $1) AS total,
+       (SELECT coalesce(sum(requests), 0) AS requests, coalesce(sum(input_tokens + output_tokens), 0) AS tokens,
+               coalesce(sum(cost_usd), 0) AS cost_usd
+        FROM usage_hours WHERE user_id = $1 AND hour >= $2) AS today`;
 
 @Injectable()
 export class UsageService {

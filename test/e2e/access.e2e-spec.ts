@@ -140,6 +140,14 @@ describe('access', () => {
     expect(await storedState(t)).toEqual(before);
   });
 
+  /** What a caller has left of his limits becomes less with each call. */
+  const withoutCounts = (body: unknown): unknown =>
+    JSON.parse(
+      JSON.stringify(body, (name, value: unknown) =>
+        name === 'remaining' || name === 'reset_seconds' ? typeof value : value,
+      ),
+    );
+
   it('answers a caller about himself, whoever else is named', async () => {
     const victim = await t.make.user({ firstName: 'Victim' });
     await t.make.apiKey({ userId: victim.id });
@@ -155,7 +163,7 @@ describe('access', () => {
         headers: identityHeaders(victim.id),
       });
       if (named.status !== 400)
-        expect({ path, body: named.body as unknown }).toEqual({ path, body: plain.body as unknown });
+        expect({ path, body: withoutCounts(named.body) }).toEqual({ path, body: withoutCounts(plain.body) });
     }
     await t.http.put('/auth/me', {
       bearer: caller.token,

@@ -1,6 +1,6 @@
 import type { Sent } from '../support/http';
 import { checkAnswer } from '../support/openapi-checker';
-import { bodyCase, bodyWith, faultsOf, type RouteCase } from '../support/route-cases';
+import { bodyCase, bodyWith, faultsOf, isThorough, type RouteCase } from '../support/route-cases';
 import {
   Callers,
   exampleBody,
@@ -201,8 +201,8 @@ describe('bad input', () => {
       .filter(({ method }) => method !== 'GET')
       .map((route) => ({ ...route, path: pathOf(route) }));
     const headers = { 'content-type': 'application/json' };
-    for (const { method, path } of [...targets, { method: 'POST', path: '/api/v1/nothing' }]) {
-      for (const chunked of [false, true]) {
+    for (const [n, { method, path }] of [...targets, { method: 'POST', path: '/api/v1/nothing' }].entries()) {
+      for (const chunked of isThorough ? [false, true] : [n % 2 === 0]) {
         const answer = await sendLargeBody(t.url, method, path, { bytes: 10_000_000, chunked, headers });
         const seen = { method, path, chunked, status: answer.status, code: answer.body?.code as unknown };
         expect(seen).toEqual({ method, path, chunked, status: 413, code: 'payload_too_large' });

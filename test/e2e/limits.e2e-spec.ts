@@ -1,3 +1,5 @@
+import { policyNames } from '../../src/limits/policies';
+import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 const CALL = { user_id: 'end-user', prompt: 'hi', provider: 'echo' };
@@ -17,7 +19,7 @@ describe('rate limits', () => {
       [...Map.groupBy(answers, ({ status }) => status)].map(([status, list]) => [status, list.length]),
     );
 
-  it('let exactly the limit of a key through, of ten times as many at once, and free it on time', async () => {
+  it('R26: let exactly the limit of a key through, of ten times as many at once, and free it on time', async () => {
     const { key } = await t.make.apiKey({ rateLimitPerMinute: 20 });
     const burst = (): Promise<{ status: number }[]> =>
       Promise.all(Array.from({ length: 200 }, () => t.http.post('/generate', { key, body: CALL })));
@@ -54,6 +56,7 @@ describe('rate limits', () => {
     expect(refused.body).toMatchObject({
       code: 'rate_limited',
       detail: expect.stringContaining('"api-key" of 2 requests in 60 s') as string,
+      violated_policies: ['api-key'],
     });
 
     const waitSeconds = Number(refused.headers.get('retry-after'));
@@ -63,7 +66,7 @@ describe('rate limits', () => {
     expect((await t.http.post('/generate', { key, body: CALL })).status).toBe(200);
   });
 
-  it('consume nothing of the other policies when one refuses', async () => {
+  it('T29: consume nothing of the other policies when one refuses', async () => {
     const { key } = await t.make.apiKey({ rateLimitPerMinute: 1 });
     await t.http.post('/generate', { key, body: CALL });
     for (let i = 0; i < 10; i++) {
@@ -87,21 +90,90 @@ describe('rate limits', () => {
   it.each<[string, string, object, number]>([
     ['sign-up', '/auth/register', { email: 'bad', password: 'x' }, 10],
     ['log-in', '/auth/login', { email: 'bad', password: 'x' }, 20],
-  ])('slow %s down per address', async (_what, path, body, limit) => {
-    const client = t.http.from();
-    const answers = await Promise.all(Array.from({ length: limit * 2 }, () => client.post(path, { body })));
+    ['password reset', '/auth/password/reset', { email: 'bad' }, 20],
+  ])('2.4.1: slow %s down per network, with Retry-After', async (_what, path, body, limit) => {
+    const network = '2001:db8:77';
+    const send = (host: number, subnet = limit): Promise<Answer> =>
+      t.http.from(`${network}:${subnet}::${host}`).post(path, { body: { ...body, email: `bad-${host}` } });
+    const answers = await Promise.all(Array.from({ length: limit * 2 }, (_, host) => send(host + 1)));
     expect(countByStatus(answers)).toEqual({ 400: limit, 429: limit });
-    expect((await t.http.from().post(path, { body })).status).toBe(400);
+    for (const answer of answers.filter(({ status }) => status === 429)) {
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+    }
+    expect((await send(1, limit + 1)).status).toBe(400);
   });
 
-  it('slow key creation down per user', async () => {
+  it('2.4.1: slow key creation down per user and per network', async () => {
+    const create = (token: string, address: string): Promise<Answer> =>
+      t.http.from(address).post('/auth/api-keys', { bearer: token, body: {} });
     const user = await t.make.user();
-    const answers = await Promise.all(
-      Array.from({ length: 40 }, () =>
-        t.http.from().post('/auth/api-keys', { bearer: user.token, body: {} }),
-      ),
+    const mine = Array.from({ length: 40 }, (_, i) => create(user.token, `198.51.100.${i + 1}`));
+    expect(countByStatus(await Promise.all(mine))).toEqual({ 400: 30, 429: 10 });
+
+    const others = await Promise.all(Array.from({ length: 5 }, () => t.make.user()));
+    const theirs = others.flatMap(({ token }) =>
+      Array.from({ length: 30 }, (_, i) => create(token, `2001:db8:78:1::${i + 1}`)),
     );
-    expect(countByStatus(answers)).toEqual({ 400: 30, 429: 10 });
+    const answers = await Promise.all(theirs);
+    expect(countByStatus(answers)).toEqual({ 400: 120, 429: 30 });
+    expect(answers.find(({ status }) => status === 429)?.body).toMatchObject({
+      violated_policies: ['key-creation-address'],
+    });
+  });
+
+  it('tell a user every policy and where he stands, and take one place for it', async () => {
+    const user = await t.make.user();
+    const client = t.http.from();
+    await client.post('/auth/api-keys', { bearer: user.token, body: {} });
+    const { status, body } = await client.get('/auth/me/limits', { bearer: user.token });
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ plan: 'free' });
+    const limits = (body as { limits: { name: string; remaining: number | null }[] }).limits;
+    expect(limits.map(({ name }) => name)).toEqual(policyNames);
+    const named = (name: string): unknown => limits.find((limit) => limit.name === name);
+    expect(named('user')).toEqual({
+      name: 'user',
+      counted_per: 'user',
+      limit: 1_200,
+      window_seconds: 60,
+      remaining: 1_198,
+      reset_seconds: 60,
+    });
+    expect(named('key-creation')).toMatchObject({ limit: 30, remaining: 29 });
+    expect(named('login')).toMatchObject({ limit: 20, remaining: 20, reset_seconds: 0 });
+    expect(named('api-key')).toMatchObject({ limit: 100, remaining: null, reset_seconds: null });
+    expect(named('plan-hour')).toMatchObject({ limit: 3_000, remaining: 3_000 });
+    expect((await client.get('/auth/me/limits')).status).toBe(401);
+    const { key } = await t.make.apiKey({ userId: user.id });
+    expect((await client.get('/auth/me/limits', { key })).status).toBe(403);
+  });
+
+  it('say that the plan `internal` has none', async () => {
+    const user = await t.make.user({ tierOverride: 'internal' });
+    const { body } = await t.http.get('/auth/me/limits', { bearer: user.token });
+    const unlimited = (body as { limits: { name: string; limit: number | null }[] }).limits
+      .filter(({ limit }) => limit === null)
+      .map(({ name }) => name);
+    expect(unlimited).toEqual(['user', 'plan-hour', 'plan-day']);
+  });
+
+  it.each([0, -1, 2 ** 31, 1e21, null, '5', 1.5])(
+    'R26: are not broken by a key whose limit is to be %p: it is refused',
+    async (wanted) => {
+      const user = await t.make.user({ tierOverride: 'internal' });
+      const made = await t.http.post('/auth/api-keys', {
+        bearer: user.token,
+        body: { name: 'odd', rate_limit_per_minute: wanted },
+      });
+      expect(made.status).toBe(400);
+    },
+  );
+
+  it('R26: hold for a key with the greatest limit there is, 2^31 - 1', async () => {
+    const user = await t.make.user({ tierOverride: 'internal' });
+    const { key } = await t.make.apiKey({ userId: user.id, rateLimitPerMinute: 2 ** 31 - 1 });
+    const answer = await t.http.post('/generate', { key, body: CALL });
+    expect(answer.headers.get('ratelimit')).toMatch(/^"api-key";r=2147483646;t=6[01]$/);
   });
 
   it('stop an address after 60 wrong credentials a minute, and only that address', async () => {
@@ -117,7 +189,7 @@ describe('rate limits', () => {
     expect((await client.get('/auth/me', { bearer: user.token })).status).toBe(200);
   });
 
-  it('see one address in a whole IPv6 /64, in IPv4 and its mapped form, and two in two', async () => {
+  it('T28: see one address in a whole IPv6 /64, in IPv4 and its mapped form, and two in two', async () => {
     const status = async (address: string): Promise<number> =>
       (await t.http.from(address).post('/auth/login', { body: { email: 'bad', password: 'x' } })).status;
     const fromPrefix = await Promise.all(
@@ -133,7 +205,7 @@ describe('rate limits', () => {
     expect(await status('203.0.113.8')).toBe(400);
   });
 
-  it('do not believe X-Forwarded-For unless the proxy is trusted', async () => {
+  it('T28: do not believe X-Forwarded-For unless the proxy is trusted', async () => {
     const direct = await startTestApp({ settings: { TRUST_PROXY: 'false' } });
     try {
       const answers = await Promise.all(

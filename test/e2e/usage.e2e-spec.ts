@@ -1,6 +1,3 @@
-import { EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
-import { Ledger } from '../../src/usage/ledger';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -132,81 +129,6 @@ describe('metered calls', () => {
     }
     expect(await linesOf(userId)).toEqual([]);
     expect((await generate(key)).status).toBe(200);
-  });
-
-  describe('the ledger', () => {
-    const line = (fields: Partial<UsageLog> = {}): UsageLog => ({
-      id: uuidv7(),
-      userId: uuidv7(),
-      apiKeyId: null,
-      operation: 'test',
-      provider: null,
-      model: null,
-      inputTokens: 1,
-      outputTokens: 2,
-      tokensUsed: 3,
-      costUsd: '0.000300000',
-      ipAddress: null,
-      userAgent: null,
-      metadata: { path: '/test', method: 'POST', status_code: 200 },
-      createdAt: new Date(),
-      ...fields,
-    });
-
-    it('shares statements between calls that finish together', async () => {
-      const query = jest.spyOn(EntityManager.prototype, 'query');
-      const ledger = t.app.get(Ledger, { strict: false });
-      await Promise.all(Array.from({ length: 1_000 }, () => ledger.append(line())));
-      const statements = query.mock.calls.filter(([sql]) => sql.includes('INSERT INTO usage_logs')).length;
-      query.mockRestore();
-      expect(statements).toBeGreaterThan(0);
-      expect(statements).toBeLessThanOrEqual(3);
-    });
-
-    it('does not let a line that the database refuses take its neighbours down', async () => {
-      const ledger = t.app.get(Ledger, { strict: false });
-      const userId = uuidv7();
-      const lines = Array.from({ length: 100 }, (_, i) =>
-        line({ userId, ...(i % 33 === 7 && { costUsd: '99999999999999' }) }),
-      );
-      const results = await Promise.allSettled(lines.map((one) => ledger.append(one)));
-      expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(3);
-      expect(await t.db.countBy(UsageLog, { userId })).toBe(97);
-    });
-
-    it('keeps one of two lines with the same id', async () => {
-      const ledger = t.app.get(Ledger, { strict: false });
-      const twice = line();
-      await Promise.all([ledger.append(twice), ledger.append(twice)]);
-      await ledger.append(twice);
-      expect(await linesOf(twice.userId)).toHaveLength(1);
-    });
-
-    it('holds ten-thousand-dollar calls exactly', async () => {
-      const user = await t.make.user();
-      const ledger = t.app.get(Ledger, { strict: false });
-      await ledger.append(line({ userId: user.id, costUsd: '10000.000000001' }));
-      await ledger.append(line({ userId: user.id, costUsd: '99999999999.999999999' }));
-      const [row] = await t.db.query<{ sum: string }[]>(
-        'SELECT sum(cost_usd) FROM usage_logs WHERE user_id = $1',
-        [user.id],
-      );
-      expect(row?.sum).toBe('100000010000.000000000');
-    });
-
-    it('answers 503 with Retry-After when its queue is full, and loses none of what it took', async () => {
-      const ledger = t.app.get(Ledger, { strict: false });
-      const userId = uuidv7();
-      const results = await Promise.allSettled(
-        Array.from({ length: 10_050 }, () => ledger.append(line({ userId }))),
-      );
-      const refused = results
-        .filter((result) => result.status === 'rejected')
-        .map(({ reason }) => reason as { code: string; retryAfterSeconds: number });
-      expect(refused).toHaveLength(50);
-      expect(refused[0]).toMatchObject({ status: 503, code: 'metering_busy', retryAfterSeconds: 1 });
-      expect(await t.db.countBy(UsageLog, { userId })).toBe(10_000);
-    });
   });
 
   describe('GET /auth/usage/stats', () => {

@@ -53,8 +53,12 @@ export class Factory {
     });
     await this.db.insert(User, user);
     const { sessionId, refreshToken } = await this.session(user.id);
-    const token = this.app.get(AccessTokens, { strict: false }).sign(user.id, sessionId);
-    return Object.assign(user, { token, sessionId, refreshToken });
+    return Object.assign(user, { token: this.accessToken(user.id, sessionId), sessionId, refreshToken });
+  }
+
+  /** An access token of a session, made now. */
+  accessToken(userId: string, sessionId: string): string {
+    return this.app.get(AccessTokens, { strict: false }).sign(userId, sessionId);
   }
 
   /** A further session of a user. */

@@ -22,7 +22,7 @@ export interface FieldSchema {
 
 /** One input of a route. */
 export interface RouteField {
-  readonly in: 'body' | 'query' | 'path';
+  readonly in: 'body' | 'query' | 'path' | 'header';
   readonly name: string;
   readonly required: boolean;
   readonly schema: FieldSchema;
@@ -47,7 +47,7 @@ export interface Route {
 interface Operation {
   readonly security?: readonly Record<string, unknown>[];
   readonly parameters?: readonly {
-    in: 'query' | 'path';
+    in: 'query' | 'path' | 'header';
     name: string;
     required?: boolean;
     schema: FieldSchema;

@@ -10,6 +10,7 @@ import { type Env, parseEnv } from '../../src/config/env';
 import { buildOpenApi } from '../../src/openapi';
 import { DevelopmentMailbox, type KeptMail } from '../../src/platform/mail/development-mailbox';
 import { createLog } from '../../src/platform/observability/log';
+import { verifyUsage } from '../../src/usage/usage-verifier';
 import { copyDatabase } from './database';
 import { Factory } from './factory';
 import { Http } from './http';
@@ -107,8 +108,10 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       return mailboxes.flatMap((mailbox) => mailbox.mails()).filter(({ to }) => to === address);
     },
     close: async () => {
+      const findings = await verifyUsage(db);
       await app.close();
       await database.drop();
+      if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
     },
   };
 }

@@ -118,6 +118,16 @@ describe('NODE_ENV=production npm start', () => {
     expect(existsSync(data.DATA_DIR)).toBe(false);
   });
 
+  it('says so too where nothing was built yet, beside what to do about that', async () => {
+    const clone = copyProject(join(base, 'unbuilt'), false);
+    rmSync(join(clone, 'dist'), { recursive: true });
+    const ended = await run(['npm', 'start'], { NODE_ENV: 'production', PORT: '0' }, { cwd: clone });
+
+    expect(ended.code).toBe(1);
+    expect(ended.stderr).toContain('npm run build');
+    for (const name of required) expect(ended.stderr).toContain(`${name} is required in production.`);
+  });
+
   it('refuses sample secrets and unsafe addresses, and prints none of the values', async () => {
     const values = {
       DATABASE_URL: 'postgres://cortex:database-password@db.internal.example/cortex',

@@ -1,8 +1,8 @@
 import { Global, Module } from '@nestjs/common';
 import { Derivation } from './derivation';
+import { Keyring } from './keyring';
 import { Passwords } from './passwords';
-import { Sealing } from './sealing';
 
 @Global()
-@Module({ providers: [Derivation, Passwords, Sealing], exports: [Derivation, Passwords, Sealing] })
+@Module({ providers: [Derivation, Passwords, Keyring], exports: [Derivation, Passwords, Keyring] })
 export class CryptoModule {}

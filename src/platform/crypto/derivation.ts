@@ -6,14 +6,18 @@ import { ENV, type Env } from '../../config/env';
 /** What a derived secret is for; each purpose has a key of its own, so a secret of one never passes for another. */
 export type Purpose =
   | 'mail-token'
+  | 'mail-code'
   | 'refresh-token'
   | 'device-token'
   | 'login-challenge'
   | 'stop-reset'
   | 'attempts'
   | 'audit'
-  | 'sealing'
-  | 'sealing-id';
+  | 'encryption'
+  | 'encryption-id'
+  | 'idempotency-key'
+  | 'idempotency-fingerprint'
+  | 'idempotency-reply';
 
 const ID_BYTES = 16;
 const TOKEN_BYTES = ID_BYTES + 32;

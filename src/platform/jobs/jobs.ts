@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Inject, Injectable, type OnApplicationBootstrap, type OnApplicationShutdown } from '@nestjs/common';
 import type { Job, JobResult, PgBoss, QueueOptions } from 'pg-boss';
 import type { Logger } from 'pino';
-import { DataSource, type EntityManager, type QueryRunner } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
+import { afterCommit } from '../transactions/after-commit';
 import { createBoss, inTransaction } from './pg-boss';
 
 /** What a job is about: ids, and nothing that must not stand in a table. */
@@ -57,10 +58,9 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly boss: PgBoss;
   private readonly kinds = new Map<string, Kind>();
   private readonly workers = new Map<string, string>();
-  private readonly sentIn = new WeakMap<QueryRunner, Set<string>>();
 
   constructor(
-    private readonly dataSource: DataSource,
+    dataSource: DataSource,
     @Inject(LOG) private readonly log: Logger,
   ) {
     this.boss = createBoss(dataSource, {
@@ -91,23 +91,14 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   /** Asks for a job: it is done once `tx` has committed, and never when it has not. */
   async send(name: string, data: JobData, tx: EntityManager): Promise<void> {
     await this.boss.send(name, data, { db: inTransaction(tx) });
-    const runner = tx.queryRunner;
-    if (!runner?.isTransactionActive) {
+    afterCommit(tx, () => {
       this.wake(name);
-      return;
-    }
-    const names = this.sentIn.get(runner) ?? new Set();
-    this.sentIn.set(runner, names.add(name));
+    });
   }
 
   /** Starts the workers, now that every module has said what it handles. */
   async onApplicationBootstrap(): Promise<void> {
     await this.boss.start();
-    this.dataSource.subscribers.push({
-      afterTransactionCommit: ({ queryRunner }) => {
-        this.afterCommit(queryRunner);
-      },
-    });
     for (const [name, kind] of this.kinds) await this.startWorker(name, kind);
   }
 
@@ -151,13 +142,6 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
       this.log.error({ job: name, job_id: id, attempt: retryCount + 1, err: error }, 'job failed');
       return { id, status: 'failed' };
     }
-  }
-
-  private afterCommit(runner: QueryRunner): void {
-    // Still active: only a savepoint was let go of.
-    if (runner.isTransactionActive) return;
-    for (const name of this.sentIn.get(runner) ?? []) this.wake(name);
-    this.sentIn.delete(runner);
   }
 
   private wake(name: string): void {

@@ -1,0 +1,68 @@
+import { UsageErrors } from './usage.errors';
+
+const BATCH_MAX = 500;
+const QUEUE_MAX = 10_000;
+
+interface Waiting<Item, Result> {
+  readonly item: Item;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Lets items that come together share one statement: while one batch is on its way, the next one gathers. So the
+ * number of statements does not grow with the load. Whoever adds an item waits for its own batch.
+ */
+export class GroupCommit<Item, Result = void> {
+  private queue: Waiting<Item, Result>[] = [];
+  private writing: Promise<void> | undefined;
+
+  /**
+   * @param write writes a batch and answers with a result for each item, in their order.
+   * @param isItemsFault whether an error says that an item cannot be written, rather than that nothing can.
+   */
+  constructor(
+    private readonly write: (items: readonly Item[]) => Promise<readonly Result[]>,
+    private readonly isItemsFault: (error: unknown) => boolean,
+  ) {}
+
+  /**
+   * Resolves once the item is committed.
+   * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
+   */
+  add(item: Item): Promise<Result> {
+    if (this.queue.length >= QUEUE_MAX)
+      return Promise.reject(UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 }));
+    const committed = new Promise<Result>((resolve, reject) => this.queue.push({ item, resolve, reject }));
+    this.writing ??= this.writeAll();
+    return committed;
+  }
+
+  /** Resolves when everything that was added is written or has failed. */
+  async drained(): Promise<void> {
+    await this.writing;
+  }
+
+  private async writeAll(): Promise<void> {
+    // Lets the calls of this turn of the event loop share the first batch.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.queue.length > 0) await this.writeBatch(this.queue.splice(0, BATCH_MAX));
+    this.writing = undefined;
+  }
+
+  /** An item that the database refuses must not take its neighbours down: the batch is halved until it stands alone. */
+  private async writeBatch(batch: readonly Waiting<Item, Result>[]): Promise<void> {
+    try {
+      const results = await this.write(batch.map(({ item }) => item));
+      for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
+    } catch (error) {
+      if (batch.length === 1 || !this.isItemsFault(error)) {
+        for (const { reject } of batch) reject(error);
+        return;
+      }
+      const middle = Math.ceil(batch.length / 2);
+      await this.writeBatch(batch.slice(0, middle));
+      await this.writeBatch(batch.slice(middle));
+    }
+  }
+}
