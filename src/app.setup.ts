@@ -31,6 +31,7 @@ const OUTSIDE_PREFIX = [
   '.well-known/jwks.json',
   'verify-email',
   'reset-password',
+  'stop-two-factor-reset',
   'dev/mailbox',
   'dev/mailbox.json',
 ];

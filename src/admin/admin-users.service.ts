@@ -4,6 +4,7 @@ import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionsService } from '../auth/sessions.service';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { TwoFactorResets } from '../two-factor/two-factor-resets';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
 import { AdminErrors } from './admin.errors';
@@ -16,6 +17,7 @@ export class AdminUsersService {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactorResets: TwoFactorResets,
     private readonly audit: Audit,
   ) {}
 
@@ -52,6 +54,16 @@ export class AdminUsersService {
       await this.sessions.endAll(id, null, tx);
       await this.audit.record({ action: 'sessions.ended_all', by, subjectId: id }, tx);
     });
+  }
+
+  /**
+   * Asks for the second factor of an account to be turned off in a day, which its owner is told and can stop.
+   * @returns when it takes effect.
+   * @throws ApiError `user_not_found`, `two_factor_not_enabled`.
+   */
+  async resetTwoFactor(id: string, by: Actor): Promise<Date> {
+    await this.users.lookUp(id);
+    return this.change(id, (tx) => this.twoFactorResets.request(id, by, tx));
   }
 
   /** After the commit, this process believes nothing it knew of the account. */

@@ -2,13 +2,14 @@ import { Module } from '@nestjs/common';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuthModule } from '../auth/auth.module';
 import { AuditModule } from '../platform/audit/audit.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
 import { AdminAuditController } from './admin-audit.controller';
 import { AdminUsersController } from './admin-users.controller';
 import { AdminUsersService } from './admin-users.service';
 
 @Module({
-  imports: [AuditModule, UsersModule, ApiKeysModule, AuthModule],
+  imports: [AuditModule, UsersModule, ApiKeysModule, AuthModule, TwoFactorModule],
   controllers: [AdminUsersController, AdminAuditController],
   providers: [AdminUsersService],
 })

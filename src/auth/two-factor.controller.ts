@@ -1,6 +1,6 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { UserAccess } from '../common/access';
+import { Public, UserAccess } from '../common/access';
 import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
@@ -8,16 +8,26 @@ import { ApiProblems } from '../common/problem-docs';
 import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { TwoFactorErrors } from '../two-factor/two-factor.errors';
+import { TwoFactorResets } from '../two-factor/two-factor-resets';
 import { SecondFactorService } from './second-factor.service';
-import { BackupCodesDto, PasswordAndCodeDto, TwoFactorCodeDto, TwoFactorSetupDto } from './two-factor.dto';
+import {
+  BackupCodesDto,
+  PasswordAndCodeDto,
+  StopResetDto,
+  TwoFactorCodeDto,
+  TwoFactorSetupDto,
+} from './two-factor.dto';
 
 @ApiTags('Two-factor authentication')
-@UserAccess()
 @Controller('auth/2fa')
 export class TwoFactorController {
-  constructor(private readonly secondFactor: SecondFactorService) {}
+  constructor(
+    private readonly secondFactor: SecondFactorService,
+    private readonly resets: TwoFactorResets,
+  ) {}
 
   @Post('setup')
+  @UserAccess()
   @HttpCode(200)
   @RateLimited('two-factor')
   @RecentSecondFactor()
@@ -32,6 +42,7 @@ export class TwoFactorController {
   }
 
   @Post('enable')
+  @UserAccess()
   @HttpCode(200)
   @RateLimited('two-factor')
   @RecentSecondFactor()
@@ -50,6 +61,7 @@ export class TwoFactorController {
   }
 
   @Post('verify')
+  @UserAccess()
   @HttpCode(200)
   @RateLimited('two-factor')
   @ApiOperation({
@@ -68,6 +80,7 @@ export class TwoFactorController {
   }
 
   @Post('disable')
+  @UserAccess()
   @HttpCode(200)
   @RateLimited('two-factor')
   @RecentSecondFactor()
@@ -87,6 +100,7 @@ export class TwoFactorController {
   }
 
   @Post('backup-codes')
+  @UserAccess()
   @HttpCode(200)
   @RateLimited('two-factor')
   @RecentSecondFactor()
@@ -100,5 +114,19 @@ export class TwoFactorController {
   ): Promise<BackupCodesDto> {
     const codes = await this.secondFactor.replaceBackupCodes(principal, password, code, origin);
     return { backup_codes: [...codes] };
+  }
+
+  @Post('reset/stop')
+  @Public()
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Stop a reset',
+    description: 'With the token of the mail that told of it, before a log-in has used it.',
+  })
+  @ApiOkResponse({ type: MessageDto, description: 'The second factor stays on.' })
+  @ApiProblems(TwoFactorErrors.invalidStopToken)
+  async stopReset(@Body() { token }: StopResetDto, @Origin() origin: RequestOrigin): Promise<MessageDto> {
+    await this.resets.stop(token, origin);
+    return { message: 'Two-factor authentication stays on' };
   }
 }

@@ -88,3 +88,14 @@ export class BackupCodesDto {
   })
   backup_codes!: string[];
 }
+
+export class StopResetDto {
+  @ApiProperty({
+    maxLength: 512,
+    example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mcm9tLXRoZS1tYWls',
+    description: 'The token of the mailed link.',
+  })
+  @IsString()
+  @MaxLength(512)
+  token!: string;
+}

@@ -29,7 +29,7 @@ export class Passwords {
   private readonly options: argon2.HashOptions;
   private readonly decoy: Promise<string>;
 
-  constructor(@Inject(ENV) env: Env) {
+  constructor(@Inject(ENV) env: Pick<Env, 'ARGON2_MEMORY_KIB' | 'ARGON2_TIME_COST'>) {
     this.options = {
       type: argon2.argon2id,
       memoryCost: env.ARGON2_MEMORY_KIB,
