@@ -150,7 +150,7 @@ const policyScopes = {
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
-  'key-creation': '`POST /api/v1/auth/api-keys`',
+  'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
 };
 

@@ -1,5 +1,6 @@
 import { DataSource } from 'typeorm';
 import { ApiKey } from './api-keys/api-key.entity';
+import { ApiKeyVersion } from './api-keys/api-key-version.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
@@ -20,6 +21,7 @@ import { User } from './users/user.entity';
 export const entities = [
   User,
   ApiKey,
+  ApiKeyVersion,
   TwoFactor,
   BackupCode,
   Session,

@@ -113,6 +113,14 @@ export const settings = z.object({
     .optional()
     .describe('Serve `/docs` and `/openapi.json`. Default: true, in production false.'),
 
+  METRICS_TOKEN: z
+    .string()
+    .min(16, 'must have 16 characters or more')
+    .optional()
+    .describe(
+      'Asked for at `GET /metrics`, as bearer token. Default: in development anybody may read it, in production nobody.',
+    ),
+
   DATABASE_URL: urlOf('postgres', 'postgresql')
     .optional()
     .describe(

