@@ -5,6 +5,7 @@ import { UsageRollUps1795323959739 } from './1795323959739-usage-roll-ups';
 import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
 import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
+import { AddBilling1795325105249 } from './1795325105249-add-billing';
 import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
@@ -16,5 +17,6 @@ export const migrations = [
   AddIdempotencyKeys1795324052181,
   OneTokenPerPurpose1795324131551,
   ApiKeyVersions1795324397053,
+  AddBilling1795325105249,
   AddTwoFactor1795325153469,
 ];

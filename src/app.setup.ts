@@ -136,7 +136,9 @@ function setUpBodies(fastify: FastifyInstance): void {
   const parseJson = fastify.getDefaultJsonParser('error', 'error');
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
+    const { rawBody } = request.routeOptions.config as { rawBody?: boolean };
+    if (rawBody) done(null, body);
+    else if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
     else done(CommonErrors.malformedRequest());
   });
 }

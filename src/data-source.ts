@@ -3,6 +3,11 @@ import { ApiKey } from './api-keys/api-key.entity';
 import { ApiKeyVersion } from './api-keys/api-key-version.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
+import { BillingAccount } from './billing/billing-account.entity';
+import { BillingEvent } from './billing/billing-event.entity';
+import { BillingTask } from './billing/billing-task.entity';
+import { PolarCheckoutRow } from './billing/polar-checkout.entity';
+import { PolarSubscriptionRow } from './billing/polar-subscription.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
 import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
@@ -28,6 +33,11 @@ export const entities = [
   OneTimeToken,
   AttemptCount,
   UsageLog,
+  BillingAccount,
+  BillingEvent,
+  BillingTask,
+  PolarCheckoutRow,
+  PolarSubscriptionRow,
   UsageHour,
   UsageMonth,
   UsagePending,

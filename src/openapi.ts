@@ -48,6 +48,7 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
     .addTag('Two-factor authentication', 'A second factor: codes of an app, and backup codes.')
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
+    .addTag('Billing', 'Plans, payment and what happened to them.')
     .addTag('Generate', 'The metered API.')
     .addTag('Admin', 'For admins: accounts and the audit log.')
     .addTag('Health', 'For balancers and monitors.')

@@ -58,6 +58,12 @@ export const policies = {
   'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
+  'usage-export': {
+    scope: 'user',
+    windowSeconds: 60,
+    limit: (who) => (who?.tier === 'internal' ? null : 10),
+  },
+  billing: { scope: 'user', windowSeconds: 60, limit: 20 },
 } as const satisfies Record<string, Policy>;
 
 export type PolicyName = keyof typeof policies;

@@ -3,6 +3,10 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
+import { UsageForecast } from './reading/usage-forecast';
+import { UsageLines } from './reading/usage-lines';
+import { UsageReadingController } from './reading/usage-reading.controller';
+import { UsageTimeseries } from './reading/usage-timeseries';
 import { UsageController } from './usage.controller';
 import { UsageHour } from './usage-hour.entity';
 import { UsageLog } from './usage-log.entity';
@@ -12,8 +16,8 @@ import { UsageService } from './usage.service';
 
 @Module({
   imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending])],
-  controllers: [UsageController],
-  providers: [Ledger, Partitions, PriceBook, UsageService],
+  controllers: [UsageController, UsageReadingController],
+  providers: [Ledger, Partitions, PriceBook, UsageService, UsageTimeseries, UsageLines, UsageForecast],
   exports: [Ledger, PriceBook],
 })
 export class UsageModule {}

@@ -24,6 +24,7 @@ export const auditActions = {
   'key.version_ended': 'An old secret of an API key was ended before its time.',
   'key.deactivated': 'An API key was ended.',
   'tier.changed': 'An admin set the tier, or gave it back to billing.',
+  'tier.billed': 'Billing gave the account another tier.',
   'role.changed': 'The account has another role.',
   'user.suspended': 'An admin suspended the account; all its sessions ended.',
   'user.restored': 'An admin ended the suspension.',

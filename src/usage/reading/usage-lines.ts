@@ -1,0 +1,77 @@
+import { Injectable } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import { type Page, pageOf, type PageRequest } from '../../common/pagination';
+import type { UsageMetadata } from '../usage-log.entity';
+import { type UsageFilter, usageWhere } from './usage-filter';
+
+/** A line of the ledger as its owner reads it. */
+export interface UsageLine {
+  readonly id: string;
+  readonly created_at: Date;
+  readonly api_key_id: string | null;
+  readonly operation: string;
+  readonly provider: string | null;
+  readonly model: string | null;
+  readonly input_tokens: number;
+  readonly output_tokens: number;
+  readonly tokens_used: number;
+  /** A decimal string of dollars. */
+  readonly cost_usd: string;
+  readonly ip_address: string | null;
+  readonly user_agent: string | null;
+  readonly metadata: Partial<UsageMetadata>;
+}
+
+const COLUMNS = `id, created_at, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
+                 ip_address, user_agent, metadata`;
+
+/** How many lines an export holds at a time. */
+const CHUNK = 500;
+
+/** Reads the ledger line by line. */
+@Injectable()
+export class UsageLines {
+  constructor(private readonly db: EntityManager) {}
+
+  /** A page of the lines that fit the filter, latest call first. A cursor that is no line of the user's ends the list. */
+  async page(userId: string, filter: UsageFilter, page: PageRequest): Promise<Page<UsageLine>> {
+    const { where, parameters } = usageWhere(userId, filter, 'created_at');
+    const [limit, before] = [`$${parameters.length + 1}`, `$${parameters.length + 2}`];
+    const after =
+      page.before === null
+        ? ''
+        : `AND (created_at, id) < ((SELECT max(created_at) FROM usage_logs WHERE user_id = $1 AND id = ${before}), ${before}::uuid)`;
+    const rows = await this.db.query<UsageLine[]>(
+      [
+        `SELECT ${COLUMNS} FROM usage_logs WHERE ${where} ${after}`,
+        `ORDER BY created_at DESC, id DESC LIMIT ${limit}`,
+      ].join(' '),
+      [...parameters, page.limit + 1, ...(page.before === null ? [] : [page.before])],
+    );
+    return pageOf(rows, page);
+  }
+
+  /**
+   * All lines that fit the filter, oldest first, in chunks that are each read when they are asked for: neither a
+   * connection nor more than one chunk is held while a slow reader makes us wait.
+   */
+  async *all(userId: string, filter: UsageFilter): AsyncGenerator<UsageLine[], void> {
+    const { where, parameters } = usageWhere(userId, filter, 'created_at');
+    const [at, id] = [`$${parameters.length + 1}`, `$${parameters.length + 2}`];
+    // As text, for a JavaScript date has no microseconds.
+    const sql = (after: string): string =>
+      `SELECT ${COLUMNS}, created_at::text AS at FROM usage_logs WHERE ${where} ${after} ORDER BY created_at, id LIMIT ${CHUNK}`;
+    let last: { at: string; id: string } | undefined;
+    do {
+      const rows: (UsageLine & { at: string })[] = last
+        ? await this.db.query(sql(`AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)`), [
+            ...parameters,
+            last.at,
+            last.id,
+          ])
+        : await this.db.query(sql(''), parameters);
+      yield rows;
+      last = rows.length < CHUNK ? undefined : rows.at(-1);
+    } while (last);
+  }
+}
