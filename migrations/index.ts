@@ -7,6 +7,7 @@ import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-p
 import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 import { AddBilling1795325105249 } from './1795325105249-add-billing';
 import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
+import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -19,4 +20,5 @@ export const migrations = [
   ApiKeyVersions1795324397053,
   AddBilling1795325105249,
   AddTwoFactor1795325153469,
+  UsageHolds1795326262069,
 ];

@@ -120,7 +120,11 @@ function detailText(detail) {
 function plansTable({ plans }) {
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
-    ['tokens included a month', ({ tokensIncludedPerMonth }) => tokensIncludedPerMonth],
+    [
+      'tokens a month; beyond them',
+      ({ tier, tokensIncludedPerMonth, beyondIncluded }) =>
+        tier === 'internal' ? 'no limit; billed' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+    ],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
     ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],

@@ -14,6 +14,7 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { BackupCode } from './two-factor/backup-code.entity';
 import { TwoFactor } from './two-factor/two-factor.entity';
@@ -41,6 +42,7 @@ export const entities = [
   UsageHour,
   UsageMonth,
   UsagePending,
+  UsageHold,
   AuditEvent,
   AuditDetails,
   AuditHead,

@@ -15,7 +15,7 @@ import { UsageInterceptor } from './usage/usage.interceptor';
  *       -> 2 RateLimitGuard    429       per key, per user, per address; more on anything guessable
  *       -> 3 InputPipe         400       the body, query and path as their DTOs say, nothing else
  *       -> 4 IdempotencyInterceptor  409 422   a repeated Idempotency-Key: the answer of the first run
- *       -> 5 UsageInterceptor  503       metered routes: the answer leaves after its ledger line is committed
+ *       -> 5 UsageInterceptor  402 503   metered routes: the answer leaves after its ledger line is committed
  *       -> handler -> service
  *       -> ProblemFilter                 whatever was thrown -> application/problem+json
  */

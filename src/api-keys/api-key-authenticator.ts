@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
+import { budgetNanoUsd } from '../common/budget';
 import { Clock } from '../common/clock';
 import type { KeyState } from '../common/denials';
 import { IpList } from '../common/ip-list';
@@ -96,6 +97,10 @@ function toKnown(version: ApiKeyVersion, key: ApiKey): KnownSecret {
       allowedIps: key.allowedIps.length > 0 ? new IpList(key.allowedIps) : null,
       rateLimitPerMinute: key.rateLimitPerMinute,
       tier: user.tier,
+      budgets: {
+        apiKey: budgetNanoUsd(key.monthlyBudgetUsd),
+        account: budgetNanoUsd(user.monthlyBudgetUsd),
+      },
     },
   };
 }

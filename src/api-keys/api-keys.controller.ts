@@ -2,6 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post } from '@ne
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
+import { budgetColumn } from '../common/budget';
 import { Clock } from '../common/clock';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
@@ -155,6 +156,9 @@ function toSettings(body: ChangeApiKeyDto): Partial<KeySettings> {
     ...(body.name !== undefined && { name: body.name }),
     ...(body.permissions !== undefined && { permissions: body.permissions }),
     ...(body.rate_limit_per_minute !== undefined && { rateLimitPerMinute: body.rate_limit_per_minute }),
+    ...(body.monthly_budget_usd !== undefined && {
+      monthlyBudgetUsd: budgetColumn(body.monthly_budget_usd),
+    }),
     ...(body.allowed_ips !== undefined && { allowedIps: body.allowed_ips }),
     ...(body.metadata !== undefined && { metadata: body.metadata }),
     ...(body.expires_at !== undefined && {

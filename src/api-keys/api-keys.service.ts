@@ -22,6 +22,8 @@ export interface KeySettings {
   readonly name: string;
   readonly permissions: Record<string, boolean>;
   readonly rateLimitPerMinute: number;
+  /** In dollars; null: no cap. */
+  readonly monthlyBudgetUsd: string | null;
   readonly allowedIps: string[];
   readonly metadata: Record<string, string>;
   readonly expiresAt: Date | null;
@@ -87,6 +89,7 @@ export class ApiKeysService {
         isActive: true,
         permissions: {},
         servicePermissions: [],
+        monthlyBudgetUsd: null,
         allowedIps: [],
         metadata: {},
         lastUsed: null,

@@ -1,5 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { IpList } from './ip-list';
+import type { NanoUsd } from './money';
 
 /** The tiers of a plan, lowest first; what each includes stands in `users/plans.ts`. */
 export const tiers = ['free', 'starter', 'professional', 'enterprise', 'internal'] as const;
@@ -21,6 +22,12 @@ export interface UserPrincipal {
   readonly secondFactorAt: Date | null;
 }
 
+/** What metered calls of a calendar month (UTC) may cost at most, in nano-dollars; null: no cap. */
+export interface Budgets {
+  readonly apiKey: NanoUsd | null;
+  readonly account: NanoUsd | null;
+}
+
 /** A backend, known by an API key; it acts for the key's owner. */
 export interface ApiKeyPrincipal {
   readonly kind: 'api_key';
@@ -34,6 +41,7 @@ export interface ApiKeyPrincipal {
   readonly allowedIps: IpList | null;
   readonly rateLimitPerMinute: number;
   readonly tier: Tier;
+  readonly budgets: Budgets;
 }
 
 /** Who is calling: written by AuthGuard, read by everything after it. */

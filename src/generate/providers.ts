@@ -36,6 +36,22 @@ export interface Generation {
   readonly outputTokens: number;
 }
 
+/** What providers add to a prompt for its form as a conversation; more than any of them needs. */
+const CONVERSATION_TOKENS_MAX = 64;
+
+/** The most that a request can consume: no tokenizer makes more tokens than the text has bytes in UTF-8. */
+export function mostOf({ provider, prompt, model, maxTokens }: GenerateRequest): Omit<Generation, 'text'> {
+  const bytes = Buffer.byteLength(prompt);
+  return provider === 'echo'
+    ? { provider, model: model ?? 'echo', inputTokens: bytes, outputTokens: Math.min(bytes, maxTokens) }
+    : {
+        provider,
+        model: model ?? defaultModels[provider],
+        inputTokens: bytes + CONVERSATION_TOKENS_MAX,
+        outputTokens: maxTokens,
+      };
+}
+
 /** The language models behind `POST /generate`. Their SDKs are loaded when first needed, not when the service starts. */
 @Injectable()
 export class Providers {

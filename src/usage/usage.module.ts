@@ -1,5 +1,12 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { ApiKeysModule } from '../api-keys/api-keys.module';
+import { AuditModule } from '../platform/audit/audit.module';
+import { UsersModule } from '../users/users.module';
+import { Alerts } from './alerts';
+import { BudgetController } from './budget.controller';
+import { BudgetService } from './budget.service';
+import { Holds } from './holds';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
@@ -8,16 +15,35 @@ import { UsageLines } from './reading/usage-lines';
 import { UsageReadingController } from './reading/usage-reading.controller';
 import { UsageTimeseries } from './reading/usage-timeseries';
 import { UsageController } from './usage.controller';
+import { UsageHold } from './usage-hold.entity';
 import { UsageHour } from './usage-hour.entity';
 import { UsageLog } from './usage-log.entity';
 import { UsageMonth } from './usage-month.entity';
 import { UsagePending } from './usage-pending.entity';
+import { UsageMails } from './usage.mails';
 import { UsageService } from './usage.service';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending])],
-  controllers: [UsageController, UsageReadingController],
-  providers: [Ledger, Partitions, PriceBook, UsageService, UsageTimeseries, UsageLines, UsageForecast],
-  exports: [Ledger, PriceBook],
+  imports: [
+    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold]),
+    ApiKeysModule,
+    AuditModule,
+    UsersModule,
+  ],
+  controllers: [UsageController, BudgetController, UsageReadingController],
+  providers: [
+    Alerts,
+    BudgetService,
+    Holds,
+    Ledger,
+    Partitions,
+    PriceBook,
+    UsageMails,
+    UsageService,
+    UsageTimeseries,
+    UsageLines,
+    UsageForecast,
+  ],
+  exports: [BudgetService, Holds, Ledger, PriceBook],
 })
 export class UsageModule {}

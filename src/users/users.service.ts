@@ -58,6 +58,7 @@ export class UsersService {
       twoFactorEnabled: false,
       billingTier: 'free' as const,
       tierOverride: null,
+      monthlyBudgetUsd: null,
       createdAt: now,
       updatedAt: now,
       lastLogin: null,
@@ -142,6 +143,11 @@ export class UsersService {
     );
     Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
     return affected === 1;
+  }
+
+  /** Caps what metered calls of a month may cost; null takes the cap away. */
+  async setMonthlyBudget(id: string, budgetUsd: string | null, tx: EntityManager): Promise<void> {
+    await tx.update(User, { id }, { monthlyBudgetUsd: budgetUsd, updatedAt: this.clock.now() });
   }
 
   /** Marks an address as proven. */

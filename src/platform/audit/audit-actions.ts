@@ -23,6 +23,7 @@ export const auditActions = {
   'key.rotated': 'An API key was given a new secret.',
   'key.version_ended': 'An old secret of an API key was ended before its time.',
   'key.deactivated': 'An API key was ended.',
+  'budget.changed': 'The monthly budget of the account was set or taken away.',
   'tier.changed': 'An admin set the tier, or gave it back to billing.',
   'tier.billed': 'Billing gave the account another tier.',
   'role.changed': 'The account has another role.',
