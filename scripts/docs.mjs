@@ -155,6 +155,7 @@ const policyScopes = {
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
   'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
+  'email-change': '`POST /api/v1/auth/me/email`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
   'usage-export': '`GET /api/v1/auth/usage/export`',

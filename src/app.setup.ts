@@ -34,6 +34,9 @@ const OUTSIDE_PREFIX = [
   'verify-email',
   'reset-password',
   'stop-two-factor-reset',
+  'confirm-email',
+  'undo-email',
+  'not-me',
   'dev/mailbox',
   'dev/mailbox.json',
 ];

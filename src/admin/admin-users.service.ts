@@ -4,6 +4,7 @@ import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionsService } from '../auth/sessions.service';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { Mailer } from '../platform/mail/mailer';
 import { TwoFactorResets } from '../two-factor/two-factor-resets';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
@@ -19,6 +20,7 @@ export class AdminUsersService {
     private readonly apiKeys: ApiKeysService,
     private readonly twoFactorResets: TwoFactorResets,
     private readonly audit: Audit,
+    private readonly mailer: Mailer,
   ) {}
 
   /**
@@ -28,15 +30,20 @@ export class AdminUsersService {
   async suspend(id: string, by: Actor): Promise<User> {
     if (id === by.id) throw AdminErrors.cannotSuspendYourself();
     return this.change(id, async (tx) => {
-      const user = await this.users.setActive(id, false, by, tx);
+      const { user, isChanged } = await this.users.setActive(id, false, by, tx);
       await this.sessions.endAll(id, null, tx);
+      if (isChanged) await this.mailer.send('account_suspended', { userId: id }, tx);
       return user;
     });
   }
 
   /** @throws ApiError `user_not_found`. */
   restore(id: string, by: Actor): Promise<User> {
-    return this.change(id, (tx) => this.users.setActive(id, true, by, tx));
+    return this.change(id, async (tx) => {
+      const { user, isChanged } = await this.users.setActive(id, true, by, tx);
+      if (isChanged) await this.mailer.send('account_restored', { userId: id }, tx);
+      return user;
+    });
   }
 
   /**
@@ -53,6 +60,7 @@ export class AdminUsersService {
     await this.change(id, async (tx) => {
       await this.sessions.endAll(id, null, tx);
       await this.audit.record({ action: 'sessions.ended_all', by, subjectId: id }, tx);
+      await this.mailer.send('sessions_ended', { userId: id }, tx);
     });
   }
 

@@ -168,9 +168,13 @@ export class ApiKeysService {
     this.authenticator.forgetKey(id);
   }
 
-  /** Ends all keys of a user; call {@link forget} after the commit. */
-  async deactivateAll(userId: string, tx: EntityManager): Promise<void> {
-    await tx.update(ApiKey, { userId, isActive: true }, { isActive: false });
+  /** Ends all keys of a user, or those that got a secret since a moment; call {@link forget} after the commit. */
+  async deactivateAll(userId: string, tx: EntityManager, since = new Date(0)): Promise<void> {
+    await tx.query(
+      `UPDATE api_keys SET is_active = false WHERE user_id = $1 AND is_active
+         AND id IN (SELECT api_key_id FROM api_key_versions WHERE created_at >= $2)`,
+      [userId, since],
+    );
   }
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */

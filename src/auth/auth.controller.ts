@@ -7,9 +7,10 @@ import { RateLimited } from '../limits/rate-limit.decorator';
 import { UserErrors } from '../users/users.errors';
 import { UserDto } from '../users/users.dto';
 import { TwoFactorErrors } from '../two-factor/two-factor.errors';
-import { LoginDto, LoginResultDto, RegisterDto } from './auth.dto';
+import { RegisterDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
 import { AuthService, type Registration } from './auth.service';
+import { LoginDto, LoginResultDto } from './login.dto';
 import { LoginService } from './login.service';
 import { LoginSecondStepDto } from './two-factor.dto';
 

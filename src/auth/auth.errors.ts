@@ -37,6 +37,19 @@ export const AuthErrors = {
     title: 'Invalid reset token',
     detail: 'This link was used already, has expired or was replaced by a newer one. Ask for a new one.',
   }),
+  emailUnchanged: defineError({
+    code: 'email_unchanged',
+    status: 400,
+    title: 'Address unchanged',
+    detail: 'The account has this e-mail address already.',
+  }),
+  invalidEmailToken: defineError({
+    code: 'invalid_email_token',
+    status: 400,
+    title: 'Invalid token of a change of address',
+    detail:
+      'This link was used already, has expired, was replaced by a newer one, or the address cannot be taken.',
+  }),
   invalidVerificationToken: defineError({
     code: 'invalid_verification_token',
     status: 400,

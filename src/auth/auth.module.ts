@@ -10,6 +10,8 @@ import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
+import { EmailChangeController } from './email-change.controller';
+import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
 import { LoginService } from './login.service';
 import { MailLinksController } from './mail-links.controller';
@@ -23,6 +25,7 @@ import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
+import { TakeBack } from './take-back';
 import { TwoFactorController } from './two-factor.controller';
 import { VerificationController } from './verification.controller';
 import { VerificationService } from './verification.service';
@@ -44,6 +47,7 @@ import { VerificationService } from './verification.service';
     SessionsController,
     PasswordController,
     TwoFactorController,
+    EmailChangeController,
     MailLinksController,
   ],
   providers: [
@@ -53,6 +57,8 @@ import { VerificationService } from './verification.service';
     PasswordService,
     SecondFactorService,
     VerificationService,
+    EmailChangeService,
+    TakeBack,
     RefreshTokens,
     AccessTokens,
     SessionsService,

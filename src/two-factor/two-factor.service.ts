@@ -1,7 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { toDataURL } from 'qrcode';
-import { EntityManager, Equal, IsNull, LessThan, LessThanOrEqual, MoreThan, Not } from 'typeorm';
+import {
+  EntityManager,
+  Equal,
+  IsNull,
+  LessThan,
+  LessThanOrEqual,
+  MoreThan,
+  MoreThanOrEqual,
+  Not,
+} from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
@@ -197,6 +206,13 @@ export class TwoFactorService {
     await tx.delete(TwoFactor, { userId });
     await this.audit.record({ action: 'two_factor.disabled', by, subjectId: userId, details }, tx);
     await this.mailer.send('two_factor_disabled', { userId }, tx);
+  }
+
+  /** Turns a second factor off that was turned on since a moment, because its owner takes the account back; default: any. */
+  async disableSince(userId: string, since: Date | undefined, tx: EntityManager): Promise<void> {
+    const isOurs = { userId, enabledAt: since ? MoreThanOrEqual(since) : Not(IsNull()) };
+    if (!(await tx.existsBy(TwoFactor, isOurs))) return;
+    await this.disable(userId, { id: userId, origin: null }, { because: 'taken_back' }, tx);
   }
 
   /** Ends the old codes and stores new ones. */

@@ -7,6 +7,7 @@ import { Clock } from '../common/clock';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { lockUser } from './lock-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
 
@@ -186,7 +187,7 @@ export class UsersService {
    * @throws ApiError `user_not_found`.
    */
   async overrideTier(id: string, tier: Tier | null, by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.tierOverride === tier) return user;
     const details = { from: user.tierOverride, to: tier };
     await this.audit.record({ action: 'tier.changed', by, subjectId: id, details }, tx);
@@ -195,7 +196,7 @@ export class UsersService {
 
   /** @throws ApiError `user_not_found`. */
   async setRole(id: string, role: User['role'], by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.role === role) return user;
     const details = { from: user.role, to: role };
     await this.audit.record({ action: 'role.changed', by, subjectId: id, details }, tx);
@@ -204,20 +205,19 @@ export class UsersService {
 
   /**
    * Suspends an account (false) or restores it (true).
+   * @returns the account, and whether that changed it.
    * @throws ApiError `user_not_found`.
    */
-  async setActive(id: string, isActive: boolean, by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
-    if (user.isActive === isActive) return user;
+  async setActive(
+    id: string,
+    isActive: boolean,
+    by: Actor,
+    tx: EntityManager,
+  ): Promise<{ user: User; isChanged: boolean }> {
+    const user = await lockUser(id, tx);
+    if (user.isActive === isActive) return { user, isChanged: false };
     await this.audit.record({ action: isActive ? 'user.restored' : 'user.suspended', by, subjectId: id }, tx);
-    return this.save(user, { isActive }, tx);
-  }
-
-  /** So that of two changes at once each tells the truth about what was before it. */
-  private async findLocked(id: string, tx: EntityManager): Promise<User> {
-    const user = await tx.findOne(User, { where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!user) throw UserErrors.notFound();
-    return user;
+    return { user: await this.save(user, { isActive }, tx), isChanged: true };
   }
 
   private async save(user: User, fields: Partial<User>, tx: EntityManager): Promise<User> {

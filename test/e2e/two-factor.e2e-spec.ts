@@ -220,6 +220,8 @@ describe('two-factor authentication', () => {
         expect.arrayContaining([
           'POST /auth/api-keys',
           'POST /auth/password/change',
+          'POST /auth/me/email',
+          'POST /auth/api-keys/{id}/rotate',
           'POST /auth/2fa/setup',
           'POST /auth/2fa/enable',
           'POST /auth/2fa/disable',

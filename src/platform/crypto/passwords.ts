@@ -52,6 +52,11 @@ export class Passwords {
     return this.bounded(() => argon2.hash(password.normalize('NFKC'), this.options));
   }
 
+  /** A hash of a password that nobody knows. */
+  unusableHash(): Promise<string> {
+    return this.decoy;
+  }
+
   /**
    * Whether the password belongs to the hash, argon2id or legacy bcrypt. Without a hash (no such user) it takes
    * the same time and answers false.
