@@ -8,6 +8,7 @@ import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 import { AddBilling1795325105249 } from './1795325105249-add-billing';
 import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
+import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -21,4 +22,5 @@ export const migrations = [
   AddBilling1795325105249,
   AddTwoFactor1795325153469,
   UsageHolds1795326262069,
+  AddUsageOutbox1795326331593,
 ];

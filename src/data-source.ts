@@ -8,6 +8,8 @@ import { BillingEvent } from './billing/billing-event.entity';
 import { BillingTask } from './billing/billing-task.entity';
 import { PolarCheckoutRow } from './billing/polar-checkout.entity';
 import { PolarSubscriptionRow } from './billing/polar-subscription.entity';
+import { UsageComparison } from './billing/usage-comparison.entity';
+import { UsageOutbox } from './billing/usage-outbox.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
 import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
@@ -39,6 +41,8 @@ export const entities = [
   BillingTask,
   PolarCheckoutRow,
   PolarSubscriptionRow,
+  UsageComparison,
+  UsageOutbox,
   UsageHour,
   UsageMonth,
   UsagePending,

@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 
 export class LivenessDto {
   @ApiProperty({ enum: ['alive'], description: 'The process answers.' })
@@ -10,9 +10,23 @@ export class ComponentHealthDto {
   status!: 'up' | 'down';
 }
 
+export class PartHealthDto {
+  @ApiProperty({
+    enum: ['up', 'degraded'],
+    description: 'Degraded: an operator should look; the log says at what.',
+  })
+  status!: 'up' | 'degraded';
+}
+
 export class HealthComponentsDto {
   @ApiProperty({ type: ComponentHealthDto, description: 'PostgreSQL; it alone decides readiness.' })
   database!: ComponentHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description: 'What is reported to Polar and heard from it; absent while billing is off.',
+  })
+  billing?: PartHealthDto;
 }
 
 export class HealthDto {
