@@ -6,7 +6,7 @@ import { buildIfStale } from './build.mjs';
 
 /*
  * npm run docs
- * Writes what is derived from the code: the tables of docs/configuration.md, docs/errors.md and docs/limits.md,
+ * Writes what is derived from the code: the tables of docs/configuration.md, docs/errors.md, docs/gateway.md and docs/limits.md,
  * .env.example and docs/openapi.json. The text around the tables is written by hand.
  */
 
@@ -15,7 +15,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /**
  * The generated files, by path: the text as it stands with its tables made anew.
  * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
- * src/common/api-error, `policies` of src/limits/policies and `plans` of src/users/plans.
+ * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies and `plans` of src/users/plans.
  * @param read gives the text of a file of the project.
  */
 export function generatedFiles(facts, read) {
@@ -23,6 +23,7 @@ export function generatedFiles(facts, read) {
     '.env.example': envExample(facts),
     'docs/configuration.md': fill(read('docs/configuration.md'), 'settings', settingsTable(facts)),
     'docs/errors.md': fill(read('docs/errors.md'), 'errors', errorsTable(facts)),
+    'docs/gateway.md': fill(read('docs/gateway.md'), 'denials', denialsTable(facts)),
     'docs/limits.md': fill(
       fill(read('docs/limits.md'), 'plans', plansTable(facts)),
       'policies',
@@ -104,6 +105,18 @@ function errorsTable({ errorCatalogue }) {
       String(status),
       title,
       detailText(detail),
+    ]),
+  );
+}
+
+function denialsTable({ denials }) {
+  return table(
+    ['Code', 'HTTP', '`code` of the problem', 'Meaning'],
+    Object.entries(denials).map(([code, { status, problem, meaning }]) => [
+      `\`${code}\``,
+      String(status),
+      `\`${problem}\``,
+      meaning,
     ]),
   );
 }
@@ -224,10 +237,11 @@ async function main() {
   const { settings } = await import('../dist/src/config/settings.js');
   const { createApp } = await import('../dist/src/app.setup.js');
   const { errorCatalogue } = await import('../dist/src/common/api-error.js');
+  const { denials } = await import('../dist/src/common/denials.js');
   const { policies } = await import('../dist/src/limits/policies.js');
   const { plans } = await import('../dist/src/users/plans.js');
 
-  const facts = { settings, parseEnv, errorCatalogue, policies, plans };
+  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans };
   const files = generatedFiles(facts, (path) => readFileSync(path, 'utf8'));
   files['docs/openapi.json'] = openApiText(await openApiDocument(parseEnv, createApp));
   for (const [path, text] of Object.entries(files)) {

@@ -6,6 +6,7 @@ import { AuthModule } from './auth/auth.module';
 import { ConfigModule } from './config/config.module';
 import { BillingModule } from './billing/billing.module';
 import type { Env } from './config/env';
+import { GatewayModule } from './gateway/gateway.module';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
 import { AuditModule } from './platform/audit/audit.module';
@@ -44,6 +45,7 @@ export class AppModule {
         AuthModule,
         UsageModule,
         BillingModule,
+        GatewayModule,
         GenerateModule,
         AdminModule,
       ],

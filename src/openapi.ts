@@ -49,6 +49,7 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
     .addTag('Billing', 'Plans, payment and what happened to them.')
+    .addTag('Gateway', 'For proxies, backends and SDKs in front of which this service stands.')
     .addTag('Generate', 'The metered API.')
     .addTag('Admin', 'For admins: accounts and the audit log.')
     .addTag('Health', 'For balancers and monitors.')

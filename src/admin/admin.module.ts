@@ -6,6 +6,7 @@ import { AuditModule } from '../platform/audit/audit.module';
 import { HealthModule } from '../platform/health/health.module';
 import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
+import { AdminApiKeysController } from './admin-api-keys.controller';
 import { AdminAuditController } from './admin-audit.controller';
 import { AdminBillingController } from './admin-billing.controller';
 import { AdminUsersController } from './admin-users.controller';
@@ -22,7 +23,7 @@ import { ServiceMetrics } from './service-metrics';
     TwoFactorModule,
     AuthModule,
   ],
-  controllers: [AdminUsersController, AdminBillingController, AdminAuditController],
+  controllers: [AdminUsersController, AdminBillingController, AdminAuditController, AdminApiKeysController],
   providers: [AdminUsersService, ServiceMetrics],
 })
 export class AdminModule {}

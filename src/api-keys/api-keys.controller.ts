@@ -46,13 +46,13 @@ export class ApiKeysController {
     ApiKeyErrors.emailNotVerified,
   )
   async create(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { name, environment = 'live', ...settings }: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
     @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
     const input = { name, environment, ...toSettings(settings) };
-    return this.reveal(await this.apiKeys.create(userId, input, origin, tx));
+    return this.reveal(await this.apiKeys.create(principal, input, origin, tx));
   }
 
   @Get()
@@ -107,13 +107,13 @@ export class ApiKeysController {
   @ApiOkResponse({ type: CreatedApiKeyDto, description: 'The new secret and what is known about the key.' })
   @ApiProblems(ApiKeyErrors.notFound, ApiKeyErrors.inactive, ApiKeyErrors.tooManyVersions)
   async rotate(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Param() { id }: IdDto,
     @Body() { overlap_hours: overlapHours }: RotateApiKeyDto,
     @Origin() origin: RequestOrigin,
     @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    return this.reveal(await this.rotation.rotate(userId, id, overlapHours, origin, tx));
+    return this.reveal(await this.rotation.rotate(principal, id, overlapHours, origin, tx));
   }
 
   @Delete(':id/versions/:version_id')

@@ -95,7 +95,8 @@ function authorize(access: Access | undefined, principal: Principal | undefined,
   }
   if (access.kind === 'api_key' && principal.kind === 'api_key') {
     if (principal.allowedIps?.has(address) === false) throw CommonErrors.forbidden(ALLOWED_ADDRESS);
-    if (!allows(principal, access.permission)) throw CommonErrors.insufficientPermissions(access.permission);
+    if (access.permission !== null && !allows(principal, access.permission))
+      throw CommonErrors.insufficientPermissions(access.permission);
   }
 }
 

@@ -35,6 +35,8 @@ export interface ApiKeyPrincipal {
   readonly apiKeyId: string;
   readonly environment: Environment;
   readonly permissions: Readonly<Record<string, boolean>>;
+  /** The owner's notes. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** What only an admin grants. */
   readonly servicePermissions: readonly string[];
   /** Who may use the key; null: everyone. */

@@ -87,6 +87,9 @@ export function generalPolicies(principal: Principal | undefined): readonly Poli
   return principal.kind === 'user' ? ['user'] : ['api-key'];
 }
 
+/** What every metered call falls under besides. */
+export const meteredPolicies = ['plan-hour', 'plan-day'] as const satisfies readonly PolicyName[];
+
 /** What a caller claims of some policies, but those that do not limit him. */
 export function claimsOf(names: readonly PolicyName[], claimant: Claimant): Claim[] {
   const claims: Claim[] = [];

@@ -3,6 +3,7 @@ import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
+import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { capsOf, monthOf } from './caps';
 import type { Holds } from './holds';
@@ -15,7 +16,7 @@ export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
 export const Metered = (operation: string): MethodDecorator =>
-  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited('plan-hour', 'plan-day'));
+  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited(...meteredPolicies));
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 

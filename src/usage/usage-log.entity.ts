@@ -7,6 +7,8 @@ export interface UsageMetadata {
   readonly status_code: number;
   /** The caller's own end user, as the caller named him. */
   readonly end_user?: string;
+  /** What a client reported with its own call. */
+  readonly reported?: Readonly<Record<string, unknown>>;
 }
 
 /**

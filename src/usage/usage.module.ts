@@ -44,6 +44,6 @@ import { UsageService } from './usage.service';
     UsageLines,
     UsageForecast,
   ],
-  exports: [BudgetService, Holds, Ledger, PriceBook],
+  exports: [UsageService, BudgetService, Holds, Ledger, PriceBook],
 })
 export class UsageModule {}

@@ -27,6 +27,7 @@ export const auditActions = {
   'key.created': 'An API key was made.',
   'key.changed': 'An API key was given other settings.',
   'key.rotated': 'An API key was given a new secret.',
+  'key.granted': 'An admin set the service permissions of an API key.',
   'key.version_ended': 'An old secret of an API key was ended before its time.',
   'key.deactivated': 'An API key was ended.',
   'budget.changed': 'The monthly budget of the account was set or taken away.',
