@@ -5,6 +5,7 @@ import { BillingModule } from '../billing/billing.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { HealthModule } from '../platform/health/health.module';
 import { UsageModule } from '../usage/usage.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
 import { AdminApiKeysController } from './admin-api-keys.controller';
 import { AdminAuditController } from './admin-audit.controller';
@@ -15,7 +16,16 @@ import { AdminUsersService } from './admin-users.service';
 import { ServiceMetrics } from './service-metrics';
 
 @Module({
-  imports: [AuditModule, BillingModule, HealthModule, UsersModule, ApiKeysModule, AuthModule, UsageModule],
+  imports: [
+    AuditModule,
+    BillingModule,
+    HealthModule,
+    UsersModule,
+    ApiKeysModule,
+    TwoFactorModule,
+    AuthModule,
+    UsageModule,
+  ],
   controllers: [
     AdminUsersController,
     AdminBillingController,

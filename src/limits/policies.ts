@@ -57,6 +57,7 @@ export const policies = {
   'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
   'account-export': { scope: 'user', windowSeconds: 3_600, limit: 10 },
+  'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'email-change': { scope: 'user', windowSeconds: 3_600, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
