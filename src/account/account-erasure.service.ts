@@ -10,6 +10,7 @@ import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Idempotency } from '../platform/idempotency/idempotency';
 import { Jobs } from '../platform/jobs/jobs';
+import { TwoFactorService } from '../two-factor/two-factor.service';
 import { UsersService } from '../users/users.service';
 import { AccountMails } from './account.mails';
 
@@ -38,6 +39,7 @@ export class AccountErasureService implements OnModuleInit {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactor: TwoFactorService,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly attempts: Attempts,
     private readonly idempotency: Idempotency,
@@ -62,6 +64,7 @@ export class AccountErasureService implements OnModuleInit {
       if (!(await this.users.erase(userId, passwordHash, tx))) throw AuthErrors.wrongPassword();
       await this.sessions.endAll(userId, null, tx);
       await this.apiKeys.eraseAll(userId, tx);
+      await this.twoFactor.erase(userId, tx);
       await this.oneTimeTokens.eraseAll(userId, tx);
       await this.attempts.clear({ email }, tx);
       await this.idempotency.eraseAll(userId, tx);

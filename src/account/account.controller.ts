@@ -5,6 +5,7 @@ import { UserAccess } from '../common/access';
 import { MessageDto } from '../common/message.dto';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { AccountExportDto, EraseAccountDto } from './account.dto';
 import { AccountErasureService } from './account-erasure.service';
@@ -38,6 +39,7 @@ export class AccountController {
 
   @Delete()
   @RateLimited('password-change')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Erase the account',
     description:

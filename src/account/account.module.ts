@@ -4,6 +4,7 @@ import { AuthModule } from '../auth/auth.module';
 import { BillingModule } from '../billing/billing.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { JobsModule } from '../platform/jobs/jobs.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsageModule } from '../usage/usage.module';
 import { UsersModule } from '../users/users.module';
 import { AccountController } from './account.controller';
@@ -13,7 +14,16 @@ import { AccountMails } from './account.mails';
 import { CleanupService } from './cleanup.service';
 
 @Module({
-  imports: [AuditModule, JobsModule, UsersModule, ApiKeysModule, AuthModule, UsageModule, BillingModule],
+  imports: [
+    AuditModule,
+    JobsModule,
+    UsersModule,
+    ApiKeysModule,
+    TwoFactorModule,
+    AuthModule,
+    UsageModule,
+    BillingModule,
+  ],
   controllers: [AccountController],
   providers: [AccountExportService, AccountErasureService, AccountMails, CleanupService],
 })

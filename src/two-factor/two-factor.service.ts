@@ -215,6 +215,11 @@ export class TwoFactorService {
     await this.disable(userId, { id: userId, origin: null }, { because: 'taken_back' }, tx);
   }
 
+  /** Deletes all that an account that is erased had of a second factor. */
+  async erase(userId: string, tx: EntityManager): Promise<void> {
+    await tx.delete(TwoFactor, { userId });
+  }
+
   /** Ends the old codes and stores new ones. */
   async replaceBackupCodes(
     { id, userId }: TwoFactor,

@@ -137,6 +137,7 @@ export class UsersService {
         role: 'user',
         isActive: false,
         isVerified: false,
+        twoFactorEnabled: false,
         lastLogin: null,
         updatedAt: this.clock.now(),
       },
