@@ -109,7 +109,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     },
     close: async () => {
       // A test may have closed the application itself.
-      const findings = db.connection.isInitialized ? await verifyUsage(db) : [];
+      const findings = db.dataSource.isInitialized ? await verifyUsage(db) : [];
       await app.close();
       await database.drop();
       if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
