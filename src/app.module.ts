@@ -19,6 +19,7 @@ import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
 import { RedisModule } from './platform/redis/redis.module';
 import { requestPipeline } from './request-pipeline';
+import { TwoFactorModule } from './two-factor/two-factor.module';
 import { UsageModule } from './usage/usage.module';
 import { UsersModule } from './users/users.module';
 
@@ -42,6 +43,7 @@ export class AppModule {
         UsersModule,
         LimitsModule,
         ApiKeysModule,
+        TwoFactorModule,
         AuthModule,
         UsageModule,
         BillingModule,

@@ -18,6 +18,8 @@ import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
+import { BackupCode } from './two-factor/backup-code.entity';
+import { TwoFactor } from './two-factor/two-factor.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
 import { UsagePending } from './usage/usage-pending.entity';
@@ -28,6 +30,8 @@ export const entities = [
   User,
   ApiKey,
   ApiKeyVersion,
+  TwoFactor,
+  BackupCode,
   Session,
   OneTimeToken,
   AttemptCount,

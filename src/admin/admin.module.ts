@@ -4,6 +4,7 @@ import { AuthModule } from '../auth/auth.module';
 import { BillingModule } from '../billing/billing.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { HealthModule } from '../platform/health/health.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
 import { AdminApiKeysController } from './admin-api-keys.controller';
 import { AdminAuditController } from './admin-audit.controller';
@@ -13,7 +14,15 @@ import { AdminUsersService } from './admin-users.service';
 import { ServiceMetrics } from './service-metrics';
 
 @Module({
-  imports: [AuditModule, BillingModule, HealthModule, UsersModule, ApiKeysModule, AuthModule],
+  imports: [
+    AuditModule,
+    BillingModule,
+    HealthModule,
+    UsersModule,
+    ApiKeysModule,
+    TwoFactorModule,
+    AuthModule,
+  ],
   controllers: [AdminUsersController, AdminBillingController, AdminAuditController, AdminApiKeysController],
   providers: [AdminUsersService, ServiceMetrics],
 })

@@ -9,6 +9,7 @@ import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreatedApiKeyDto } from './api-key.dto';
@@ -31,6 +32,7 @@ export class ApiKeysController {
   @HttpCode(200)
   @Idempotent()
   @RateLimited('key-creation', 'key-creation-address')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',
@@ -96,6 +98,7 @@ export class ApiKeysController {
   @HttpCode(200)
   @Idempotent()
   @RateLimited('key-creation', 'key-creation-address')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Give an API key a new secret',
     description:

@@ -17,6 +17,9 @@ export interface UserPrincipal {
   readonly sessionId: string;
   readonly role: 'user' | 'admin';
   readonly tier: Tier;
+  readonly twoFactorEnabled: boolean;
+  /** When he last gave a second factor in this session. */
+  readonly secondFactorAt: Date | null;
 }
 
 /** What metered calls of a calendar month (UTC) may cost at most, in nano-dollars; null: no cap. */

@@ -174,6 +174,15 @@ export const settings = z.object({
     .describe(
       'Everything else that is derived or encrypted; 32 bytes or more, not `JWT_SECRET_KEY`. Development: made once.',
     ),
+  ENCRYPTION_KEYS: commaList
+    .refine(
+      (keys) => keys.every((key) => Buffer.byteLength(key) >= 32),
+      'must be secrets of 32 bytes or more',
+    )
+    .default([])
+    .describe(
+      'Encrypts the secrets of two-factor apps instead of `SECRET_KEY`: a comma list; the first encrypts, all of them and `SECRET_KEY` decrypt. `npm run secrets:rotate` encrypts anew what is not under the first.',
+    ),
   ACCESS_TOKEN_EXPIRE_MINUTES: integer(1, 1440, 30).describe('Life of an access token, in minutes.'),
   ARGON2_MEMORY_KIB: integer(19_456, 4_194_304, 19_456).describe(
     'argon2id memory per hash, in KiB; upward only.',

@@ -56,6 +56,7 @@ export const policies = {
   'resend-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'email-change': { scope: 'user', windowSeconds: 3_600, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },

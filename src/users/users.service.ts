@@ -88,13 +88,14 @@ export class UsersService {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
   }
 
+  /** The account with its password hash, or null when it is gone. */
+  findByIdForLogin(id: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ id }).getOne();
+  }
+
   /** The account with its password hash. @throws ApiError `invalid_token` when it is gone. */
   async getForLogin(id: string, tx: EntityManager = this.db): Promise<User> {
-    const user = await tx
-      .createQueryBuilder(User, 'user')
-      .addSelect('user.passwordHash')
-      .where({ id })
-      .getOne();
+    const user = await this.findByIdForLogin(id, tx);
     if (!user) throw CommonErrors.invalidCredentials();
     return user;
   }
@@ -126,13 +127,19 @@ export class UsersService {
 
   /**
    * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
-   * @returns false when the password was changed or the account suspended meanwhile: the log-in must not go on then.
+   * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
+   * the log-in must not go on then.
    */
   async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
     const lastLogin = this.clock.now();
     const { affected } = await tx.update(
       User,
-      { id: user.id, passwordHash: user.passwordHash, isActive: true },
+      {
+        id: user.id,
+        passwordHash: user.passwordHash,
+        twoFactorEnabled: user.twoFactorEnabled,
+        isActive: true,
+      },
       { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );
     Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
@@ -147,6 +154,11 @@ export class UsersService {
   /** Marks an address as proven. */
   async markVerified(id: string, tx: EntityManager = this.db): Promise<void> {
     await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
+  }
+
+  /** Says whether log-in asks for a second factor; holds the account's row until `tx` ends. */
+  async setTwoFactor(id: string, twoFactorEnabled: boolean, tx: EntityManager): Promise<void> {
+    await tx.update(User, { id }, { twoFactorEnabled, updatedAt: this.clock.now() });
   }
 
   /** Accounts, newest first; `search` is a part of an address, or an id. */

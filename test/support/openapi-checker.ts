@@ -12,7 +12,8 @@ interface CheckedOperation {
 
 let operations: CheckedOperation[] | undefined;
 /** Pages for people, which are not part of the API. */
-const UNDOCUMENTED = /^\/(docs|dev|verify-email|not-me|confirm-email|undo-email|reset-password|openapi)/;
+const UNDOCUMENTED =
+  /^\/(docs|dev|verify-email|not-me|confirm-email|undo-email|reset-password|stop-two-factor-reset|openapi)/;
 const SECRET_FIELDS = /"(password|password_hash|passwordHash|key_hash|keyHash|stack|sql|query)":/;
 
 /** Sets the document that every answer is held against from now on. */
