@@ -1,6 +1,6 @@
-import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
 
 const flag = (fallback: boolean) =>
@@ -71,16 +71,6 @@ const polarProduct = (tier: string) =>
     .describe(
       `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
     );
-
-const PEM_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/g;
-
-function isP256PrivateKey(pem: string): boolean {
-  try {
-    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1';
-  } catch {
-    return false;
-  }
-}
 
 /**
  * Every setting: its rule, its default and what it does.

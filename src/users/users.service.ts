@@ -8,6 +8,7 @@ import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { lockUser } from './lock-user';
+import { erasedUser } from './erased-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
 
@@ -128,19 +129,7 @@ export class UsersService {
     const { affected } = await tx.update(
       User,
       { id, passwordHash: verifiedHash },
-      {
-        email: `${id}@erased.invalid`,
-        passwordHash: 'erased',
-        firstName: null,
-        lastName: null,
-        company: null,
-        role: 'user',
-        isActive: false,
-        isVerified: false,
-        twoFactorEnabled: false,
-        lastLogin: null,
-        updatedAt: this.clock.now(),
-      },
+      erasedUser(id, this.clock.now()),
     );
     return affected === 1;
   }

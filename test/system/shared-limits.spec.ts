@@ -147,7 +147,7 @@ describe('R26: a limit of one process, in memory', () => {
 
 describeWithRedis('R26: a limit that processes share through Redis', () => {
   let redis: RedisServer;
-  let services: ServiceProcess[];
+  let services: ServiceProcess[] = [];
 
   beforeAll(async () => {
     redis = await RedisServer.start();
@@ -186,7 +186,7 @@ describeWithRedis('R26: a limit that processes share through Redis', () => {
 describeWithRedis('a limit that processes share, when Redis', () => {
   const COUNT = 2;
   let redis: RedisServer;
-  let services: ServiceProcess[];
+  let services: ServiceProcess[] = [];
 
   beforeAll(async () => {
     redis = await RedisServer.start();
