@@ -26,7 +26,7 @@ export const isThorough = process.env['BAD_INPUT'] === 'all';
 /** So many cases of a list are sent then, evenly spread over it. */
 const CASES_MAX = isThorough ? Infinity : 1_000;
 /** Fields that are stored in another form than they are sent in. */
-const REWRITTEN = /^(email|expires_at)$|token$/;
+const REWRITTEN = /^(email|expires_at|effective_from)$|token$/;
 
 /** The example body of a route with one field replaced by a JSON text, or left out. */
 export function bodyWith(t: Pick<TestApp, 'make'>, route: Route, name: string, json?: string): string {

@@ -181,7 +181,8 @@ export class Callers {
 
   private async makeKey(): Promise<{ key: string }> {
     const owner = await this.t.make.user({ tierOverride: 'internal' });
-    return this.t.make.apiKey({ userId: owner.id, rateLimitPerMinute: 1_000_000 });
+    const servicePermissions = ['keys:verify', 'usage:write'];
+    return this.t.make.apiKey({ userId: owner.id, rateLimitPerMinute: 1_000_000, servicePermissions });
   }
 }
 
