@@ -12,9 +12,9 @@ import {
   type Span,
   SteadyClient,
   wrongRefusals,
-} from './support/limited-calls';
-import { describeWithRedis, RedisServer } from './support/redis-server';
-import { buildService, freePort, ServiceProcess, until } from './support/service-process';
+} from '../system/support/limited-calls';
+import { describeWithRedis, RedisServer } from '../system/support/redis-server';
+import { buildService, freePort, ServiceProcess, until } from '../system/support/service-process';
 
 /** Set LIMIT_ROUNDS for more than the default. */
 const rounds = Math.max(1, Number.parseInt(process.env['LIMIT_ROUNDS'] ?? '2', 10));
@@ -53,7 +53,7 @@ afterAll(async () => {
 
 /** Starts the service so many times, with the window of a key's own limit a second long. */
 async function startServices(count: number, settings: Record<string, string>): Promise<ServiceProcess[]> {
-  const script = join(__dirname, 'support', 'short-windows.mjs');
+  const script = join(__dirname, '..', 'system', 'support', 'short-windows.mjs');
   const home = join(directory, 'home');
   mkdirSync(home, { recursive: true });
   const services: ServiceProcess[] = [];
@@ -278,7 +278,7 @@ describeWithRedis('a limit that processes share, when Redis', () => {
       join(directory, 'home'),
       await freePort(),
       { DATABASE_URL: postgres.url, SHORT_WINDOW_SECONDS: '1', REDIS_URL: redis.url },
-      join(__dirname, 'support', 'short-windows.mjs'),
+      join(__dirname, '..', 'system', 'support', 'short-windows.mjs'),
     );
     started.push(late);
     await late.start();

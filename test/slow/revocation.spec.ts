@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { openEmbeddedPostgres, type VisitedPostgres } from '../../src/platform/database/embedded-postgres';
-import { buildService, freePort, ServiceProcess } from './support/service-process';
+import { buildService, freePort, ServiceProcess } from '../system/support/service-process';
 
 /** Of each kind of change; set REVOCATION_ROUNDS for more than the default. */
 const rounds = Math.max(1, Number.parseInt(process.env['REVOCATION_ROUNDS'] ?? '1', 10));

@@ -10,7 +10,7 @@ import { Keyring } from '../../src/platform/crypto/keyring';
 import { Passwords } from '../../src/platform/crypto/passwords';
 import { makeBackupCode } from '../../src/two-factor/backup-codes';
 import { codeAt } from '../../src/two-factor/totp';
-import { buildService, freePort, ServiceProcess } from './support/service-process';
+import { buildService, freePort, ServiceProcess } from '../system/support/service-process';
 
 /** Set TWO_FACTOR_ROUNDS for more than one. */
 const rounds = Math.max(1, Number.parseInt(process.env['TWO_FACTOR_ROUNDS'] ?? '1', 10));
