@@ -2,6 +2,7 @@ import { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/data-source';
 import { Ledger } from '../../src/usage/ledger';
+import { Partitions } from '../../src/usage/partitions';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
 import { copyDatabase } from '../support/database';
@@ -125,6 +126,18 @@ describe('the ledger', () => {
     const late = [line({ createdAt: new Date('2019-07-31T23:59:59Z') }), line(), line()];
     await Promise.all(late.map((one) => ledger.append(one)));
     expect(await parts()).toContain('usage_logs_2019_07');
+  });
+
+  it('makes the part of a month once, however many ask for it at the same moment', async () => {
+    const partitions = t.app.get(Partitions, { strict: false });
+    for (let month = 0; month < 12; month++) {
+      const times = [new Date(Date.UTC(2040, month, 1))];
+      await Promise.all(Array.from({ length: 6 }, () => partitions.make(times)));
+    }
+    const made = await t.db.query(
+      `SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'usage_logs_2040_%'`,
+    );
+    expect(made).toHaveLength(12);
   });
 
   it('lets two processes write the same accounts and keys at once, in any order, without waiting in a circle', async () => {
