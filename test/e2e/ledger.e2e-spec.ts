@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/data-source';
 import { Ledger } from '../../src/usage/ledger';
 import { Partitions } from '../../src/usage/partitions';
+import { UsageService } from '../../src/usage/usage.service';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
 import { copyDatabase } from '../support/database';
@@ -126,6 +127,16 @@ describe('the ledger', () => {
     const late = [line({ createdAt: new Date('2019-07-31T23:59:59Z') }), line(), line()];
     await Promise.all(late.map((one) => ledger.append(one)));
     expect(await parts()).toContain('usage_logs_2019_07');
+  });
+
+  it('takes a correction, which is a line with negative amounts', async () => {
+    const wrong = line({ inputTokens: 5, tokensUsed: 5, costUsd: '0.5' });
+    await ledger.append(wrong);
+    const { userId, apiKeyId } = wrong;
+    await ledger.append(line({ userId, apiKeyId, inputTokens: -5, tokensUsed: -5, costUsd: '-0.5' }));
+    expect(await t.app.get(UsageService, { strict: false }).stats(wrong.userId)).toMatchObject({
+      total: { tokens: 0, costNanoUsd: 0n },
+    });
   });
 
   it('makes the part of a month once, however many ask for it at the same moment', async () => {
