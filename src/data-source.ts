@@ -16,8 +16,11 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { Price } from './usage/price.entity';
 import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
+import { BackupCode } from './two-factor/backup-code.entity';
+import { TwoFactor } from './two-factor/two-factor.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
 import { UsagePending } from './usage/usage-pending.entity';
@@ -28,6 +31,8 @@ export const entities = [
   User,
   ApiKey,
   ApiKeyVersion,
+  TwoFactor,
+  BackupCode,
   Session,
   OneTimeToken,
   AttemptCount,
@@ -43,6 +48,7 @@ export const entities = [
   UsageMonth,
   UsagePending,
   UsageHold,
+  Price,
   AuditEvent,
   AuditDetails,
   AuditHead,

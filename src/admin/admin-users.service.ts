@@ -5,6 +5,7 @@ import { SessionsService } from '../auth/sessions.service';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { Mailer } from '../platform/mail/mailer';
+import { TwoFactorResets } from '../two-factor/two-factor-resets';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
 import { AdminErrors } from './admin.errors';
@@ -17,6 +18,7 @@ export class AdminUsersService {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactorResets: TwoFactorResets,
     private readonly audit: Audit,
     private readonly mailer: Mailer,
   ) {}
@@ -60,6 +62,16 @@ export class AdminUsersService {
       await this.audit.record({ action: 'sessions.ended_all', by, subjectId: id }, tx);
       await this.mailer.send('sessions_ended', { userId: id }, tx);
     });
+  }
+
+  /**
+   * Asks for the second factor of an account to be turned off in a day, which its owner is told and can stop.
+   * @returns when it takes effect.
+   * @throws ApiError `user_not_found`, `two_factor_not_enabled`.
+   */
+  async resetTwoFactor(id: string, by: Actor): Promise<Date> {
+    await this.users.lookUp(id);
+    return this.change(id, (tx) => this.twoFactorResets.request(id, by, tx));
   }
 
   /** After the commit, this process believes nothing it knew of the account. */

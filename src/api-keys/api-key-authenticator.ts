@@ -93,6 +93,7 @@ function toKnown(version: ApiKeyVersion, key: ApiKey): KnownSecret {
       apiKeyId: key.id,
       environment: key.environment,
       permissions: key.permissions,
+      metadata: key.metadata,
       servicePermissions: key.servicePermissions,
       allowedIps: key.allowedIps.length > 0 ? new IpList(key.allowedIps) : null,
       rateLimitPerMinute: key.rateLimitPerMinute,

@@ -5,7 +5,7 @@ export const AuthErrors = {
     code: 'invalid_login',
     status: 401,
     title: 'Log-in refused',
-    detail: 'The e-mail address or the password is wrong.',
+    detail: 'The e-mail address, the password or the two-factor code is wrong.',
   }),
   invalidRefreshToken: defineError({
     code: 'invalid_refresh_token',

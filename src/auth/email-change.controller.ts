@@ -5,6 +5,7 @@ import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { ChangeEmailDto, MailedTokenDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
@@ -19,6 +20,7 @@ export class EmailChangeController {
   @UserAccess()
   @HttpCode(200)
   @RateLimited('email-change')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Ask for another e-mail address',
     description:

@@ -59,7 +59,7 @@ export class EmailChangeService {
 
   /**
    * Switches to the address that the token was mailed to; whatever else was mailed to the account ends. An old address
-   * that was never proven is told, and cannot undo it: it may be a stranger's, by a slip of the pen.
+   * that was never proven hears nothing and cannot undo it: it may be a stranger's, by a slip of the pen.
    * @throws ApiError `invalid_email_token`, also when somebody else has the address.
    */
   async confirm(token: string, origin: RequestOrigin): Promise<void> {

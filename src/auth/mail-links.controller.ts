@@ -82,4 +82,14 @@ export class MailLinksController {
       done: 'Your new password is set. Log in with it.',
     });
   }
+
+  @Page('stop-two-factor-reset')
+  stopTwoFactorReset(): string {
+    return mailLinkPage('Keep two-factor authentication on', {
+      route: '/auth/2fa/reset/stop',
+      text: 'Press the button if you did not ask for two-factor authentication to be turned off.',
+      button: 'Keep it on',
+      done: 'Two-factor authentication stays on.',
+    });
+  }
 }

@@ -115,6 +115,11 @@ export class OneTimeTokens {
     if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
   }
 
+  /** Deletes all tokens of a user. */
+  async eraseAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.delete(OneTimeToken, { userId });
+  }
+
   /**
    * Uses a token up, in one statement: of parallel tries one wins.
    * @returns null when it is not a token, was used, has expired or is for something else.

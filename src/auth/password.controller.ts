@@ -5,6 +5,7 @@ import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { ChangePasswordDto, ConfirmResetDto, EmailDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
@@ -19,6 +20,7 @@ export class PasswordController {
   @UserAccess()
   @HttpCode(200)
   @RateLimited('password-change')
+  @RecentSecondFactor()
   @ApiOperation({ summary: 'Change the password', description: 'Ends all other sessions; API keys go on.' })
   @ApiOkResponse({ type: MessageDto, description: 'The password is changed.' })
   @ApiProblems(AuthErrors.wrongPassword, AuthErrors.weakPassword)

@@ -92,8 +92,8 @@ export class PasswordService implements OnModuleInit {
   }
 
   /**
-   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. The token proves the
-   * address too; whatever an account had before its address was proven is somebody else's, and ends with it.
+   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. A second factor stays on.
+   * The token proves the address too; whatever an account had before its address was proven is somebody else's, and ends with it.
    * @throws ApiError `invalid_reset_token`, `weak_password`; a weak password does not use the token up.
    */
   async reset(token: string, newPassword: string, origin: RequestOrigin): Promise<void> {

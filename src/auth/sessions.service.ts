@@ -7,6 +7,7 @@ import type { UserPrincipal } from '../common/principal';
 import { Audit } from '../platform/audit/audit';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { Mailer } from '../platform/mail/mailer';
+import type { User } from '../users/user.entity';
 import { AuthErrors } from './auth.errors';
 import { RefreshTokens } from './refresh-tokens';
 import { Session, sessionHorizons } from './session.entity';
@@ -47,8 +48,16 @@ export class SessionsService {
     );
   }
 
-  /** Opens a session for a user who has just proven himself. */
-  async open(userId: string, origin: RequestOrigin, tx: EntityManager = this.db): Promise<Refreshed> {
+  /**
+   * Opens a session for a user who has just proven himself.
+   * @param hasSecondFactor whether he gave a second factor, too.
+   */
+  async open(
+    userId: string,
+    origin: RequestOrigin,
+    hasSecondFactor: boolean,
+    tx: EntityManager = this.db,
+  ): Promise<Refreshed> {
     const now = this.clock.now();
     const sessionId = uuidv7();
     await tx.insert(Session, {
@@ -58,6 +67,7 @@ export class SessionsService {
       rotatedAt: null,
       createdAt: now,
       lastUsedAt: now,
+      secondFactorAt: hasSecondFactor ? now : null,
       ipAddress: origin.ip,
       userAgent: origin.userAgent,
     });
@@ -147,6 +157,11 @@ export class SessionsService {
     await tx.delete(Session, { userId, ...(exceptSessionId !== null && { id: Not(exceptSessionId) }) });
   }
 
+  /** Notes that a second factor was given in a session just now; after the commit call {@link forget}. */
+  async noteSecondFactor(sessionId: string, tx: EntityManager): Promise<void> {
+    await tx.update(Session, { id: sessionId }, { secondFactorAt: this.clock.now() });
+  }
+
   /** Makes this process ask the database about a user's sessions again: after the commit of a change to him or them. */
   forget(userId: string): void {
     this.known.evictWhere(({ principal }) => principal.userId === userId);
@@ -185,19 +200,17 @@ export class SessionsService {
       relations: { user: true },
     });
     return new Map(
-      sessions.flatMap(({ id, userId, user }) =>
-        user
-          ? [
-              [
-                id,
-                {
-                  isActive: user.isActive,
-                  principal: { kind: 'user', userId, sessionId: id, role: user.role, tier: user.tier },
-                },
-              ],
-            ]
-          : [],
+      sessions.flatMap((session) =>
+        session.user ? [[session.id, knownSession(session, session.user)]] : [],
       ),
     );
   }
+}
+
+function knownSession({ id, userId, secondFactorAt }: Session, user: User): KnownSession {
+  const { isActive, role, tier, twoFactorEnabled } = user;
+  return {
+    isActive,
+    principal: { kind: 'user', userId, sessionId: id, role, tier, twoFactorEnabled, secondFactorAt },
+  };
 }

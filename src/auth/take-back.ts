@@ -3,6 +3,7 @@ import { EntityManager } from 'typeorm';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import { Passwords } from '../platform/crypto/passwords';
 import { afterCommit } from '../platform/transactions/after-commit';
+import { TwoFactorService } from '../two-factor/two-factor.service';
 import { UsersService } from '../users/users.service';
 import { OneTimeTokens } from './one-time-tokens';
 import { SessionsService } from './sessions.service';
@@ -14,18 +15,20 @@ export class TakeBack {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactor: TwoFactorService,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly passwords: Passwords,
   ) {}
 
   /**
-   * Ends the sessions, what was mailed, and the API keys.
-   * @param keysSince only keys that were made or rotated since this moment; default: all.
+   * Ends the sessions, what was mailed, the second factor and the API keys.
+   * @param since only keys that were made or rotated, and a second factor that was turned on, since this moment; default: all.
    */
-  async endAll(userId: string, tx: EntityManager, keysSince?: Date): Promise<void> {
+  async endAll(userId: string, tx: EntityManager, since?: Date): Promise<void> {
     await this.sessions.endAll(userId, null, tx);
     await this.oneTimeTokens.endAll(userId, tx);
-    await this.apiKeys.deactivateAll(userId, tx, keysSince);
+    await this.apiKeys.deactivateAll(userId, tx, since);
+    await this.twoFactor.disableSince(userId, since, tx);
     this.forget(userId, tx);
   }
 

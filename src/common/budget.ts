@@ -1,7 +1,8 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsOptional, registerDecorator } from 'class-validator';
 import { type NanoUsd, parseUsd } from './money';
+import { Optional } from './optional';
 
 const BUDGET_USD_MAX = 1_000_000_000;
 const DECIMALS = 6;
@@ -18,6 +19,21 @@ export const BudgetField = (description: string): PropertyDecorator =>
       description,
     }),
     IsOptional(),
+    IsBudget(),
+  );
+
+/** A DTO field that takes an amount of US dollars, with six decimals at most. */
+export const UsdField = (description: string, { isOptional = false } = {}): PropertyDecorator =>
+  applyDecorators(
+    ApiProperty({
+      type: 'number',
+      minimum: 0,
+      maximum: BUDGET_USD_MAX,
+      required: !isOptional,
+      example: 0.4,
+      description,
+    }),
+    ...(isOptional ? [Optional()] : []),
     IsBudget(),
   );
 
@@ -41,7 +57,9 @@ function IsBudget(): PropertyDecorator {
   };
 }
 
-/** A budget of the wire as its column holds it. */
+/** A budget of the wire, or another amount, as its column holds it. */
+export function budgetColumn(budget: number): string;
+export function budgetColumn(budget: number | null): string | null;
 export function budgetColumn(budget: number | null): string | null {
   return budget === null ? null : budget.toFixed(DECIMALS);
 }

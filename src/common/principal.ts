@@ -17,6 +17,9 @@ export interface UserPrincipal {
   readonly sessionId: string;
   readonly role: 'user' | 'admin';
   readonly tier: Tier;
+  readonly twoFactorEnabled: boolean;
+  /** When he last gave a second factor in this session. */
+  readonly secondFactorAt: Date | null;
 }
 
 /** What metered calls of a calendar month (UTC) may cost at most, in nano-dollars; null: no cap. */
@@ -32,6 +35,8 @@ export interface ApiKeyPrincipal {
   readonly apiKeyId: string;
   readonly environment: Environment;
   readonly permissions: Readonly<Record<string, boolean>>;
+  /** The owner's notes. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** What only an admin grants. */
   readonly servicePermissions: readonly string[];
   /** Who may use the key; null: everyone. */

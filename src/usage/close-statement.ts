@@ -9,9 +9,11 @@ import type { UsageLog } from './usage-log.entity';
 export const CLOSE_SQL = `
   WITH line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
-                            tokens_used, cost_usd, ip_address, user_agent, metadata, created_at)
+                            tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
+                            price_version)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
-                         $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[])
+                         $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[],
+                         $15::int[], $16::int[])
     ON CONFLICT (user_id, id, created_at) DO NOTHING
     RETURNING user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
@@ -28,7 +30,7 @@ export const CLOSE_SQL = `
         cost_usd = kept.cost_usd + excluded.cost_usd
   ), freed AS (
     DELETE FROM usage_holds
-    USING unnest($15::uuid[], $16::uuid[]) AS ended (user_id, id)
+    USING unnest($17::uuid[], $18::uuid[]) AS ended (user_id, id)
     WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
     RETURNING usage_holds.user_id, api_key_id, month, tokens, cost_usd
   ), months AS (
@@ -93,6 +95,8 @@ export function closeParameters(closings: readonly Closing[]): unknown[] {
     column('userAgent'),
     lines.map(({ metadata }) => JSON.stringify(metadata)),
     column('createdAt'),
+    column('cachedTokens'),
+    column('priceVersion'),
     holds.map(({ userId }) => userId),
     holds.map(({ id }) => id),
   ];

@@ -63,8 +63,9 @@ export class Ledger implements OnApplicationShutdown {
     this.batchSeconds.inc(seconds);
     for (const { line } of closings) {
       if (!line) continue;
-      this.tokens.inc(line.tokensUsed);
-      this.costUsd.inc(Number(line.costUsd));
+      // A counter throws when it is to shrink; the line is committed, so whoever wrote it must not get an error.
+      this.tokens.inc(Math.max(0, line.tokensUsed));
+      this.costUsd.inc(Math.max(0, Number(line.costUsd)));
     }
   }
 

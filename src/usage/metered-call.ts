@@ -3,19 +3,21 @@ import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
+import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { capsOf, monthOf } from './caps';
 import type { Holds } from './holds';
 import type { Ledger } from './ledger';
 import type { Opening } from './open-statement';
-import type { Consumption, PriceBook } from './price-book';
+import type { PriceBook } from './price-book';
+import type { Consumption } from './pricing';
 import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
 export const Metered = (operation: string): MethodDecorator =>
-  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited('plan-hour', 'plan-day'));
+  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited(...meteredPolicies));
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 
@@ -34,6 +36,7 @@ export class MeteredCall {
   private hold: Opening | null = null;
   private endUser: string | undefined;
   private costNanoUsd: NanoUsd = 0n;
+  private priceVersion = 0;
 
   constructor(
     private readonly operation: string,
@@ -63,7 +66,7 @@ export class MeteredCall {
       month: monthOf(this.startedAt),
       most: {
         tokens: BigInt(most.inputTokens + most.outputTokens),
-        costNanoUsd: this.metering.prices.price(most),
+        costNanoUsd: this.metering.prices.most(this.operation, most, this.startedAt),
       },
       caps,
       expiresAt: new Date(this.startedAt.getTime() + this.metering.holdSeconds * 1_000),
@@ -90,15 +93,18 @@ export class MeteredCall {
   charge(consumption: Consumption, endUser?: string): NanoUsd {
     this.consumption = consumption;
     this.endUser = endUser;
-    this.costNanoUsd = this.metering.prices.price(consumption);
-    return this.costNanoUsd;
+    const { cost, version } = this.metering.prices.price(this.operation, consumption, this.startedAt);
+    this.costNanoUsd = cost;
+    this.priceVersion = version;
+    return cost;
   }
 
   /** The ledger's line for this call, answered with `statusCode`. */
   private toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
-    const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
+    const { provider = null, model = null } = this.consumption ?? {};
+    const { inputTokens = 0, outputTokens = 0, cachedTokens = 0 } = this.consumption ?? {};
     return {
       id: requestId,
       userId: user.userId,
@@ -108,8 +114,10 @@ export class MeteredCall {
       model,
       inputTokens,
       outputTokens,
+      cachedTokens,
       tokensUsed: inputTokens + outputTokens,
       costUsd: formatUsd(this.costNanoUsd),
+      priceVersion: this.priceVersion,
       ipAddress: ip,
       userAgent,
       metadata: {

@@ -22,4 +22,10 @@ export const UsageErrors = {
     detail: (limit: string, used: string, held: string, wanted: string, resets_at: string) =>
       `The plan includes ${limit} tokens a month. Used are ${used}, calls under way hold ${held}, and this call may take up to ${wanted}. They come anew at ${resets_at}; until then choose a larger plan, or ask for fewer tokens.`,
   }),
+  priceInThePast: defineError({
+    code: 'price_in_the_past',
+    status: 400,
+    title: 'A price cannot begin in the past',
+    detail: 'What calls have cost does not change. Choose an "effective_from" to come, or leave it out.',
+  }),
 };

@@ -10,6 +10,8 @@ import { Holds } from './holds';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
+import { Price } from './price.entity';
+import { PricesService } from './prices.service';
 import { UsageForecast } from './reading/usage-forecast';
 import { UsageLines } from './reading/usage-lines';
 import { UsageReadingController } from './reading/usage-reading.controller';
@@ -25,7 +27,7 @@ import { UsageService } from './usage.service';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold]),
+    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold, Price]),
     ApiKeysModule,
     AuditModule,
     UsersModule,
@@ -38,12 +40,13 @@ import { UsageService } from './usage.service';
     Ledger,
     Partitions,
     PriceBook,
+    PricesService,
     UsageMails,
     UsageService,
     UsageTimeseries,
     UsageLines,
     UsageForecast,
   ],
-  exports: [BudgetService, Holds, Ledger, PriceBook],
+  exports: [UsageService, BudgetService, Holds, Ledger, PriceBook, PricesService],
 })
 export class UsageModule {}

@@ -8,6 +8,7 @@ import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { lockUser } from './lock-user';
+import { erasedUser } from './erased-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
 
@@ -88,13 +89,14 @@ export class UsersService {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
   }
 
+  /** The account with its password hash, or null when it is gone. */
+  findByIdForLogin(id: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ id }).getOne();
+  }
+
   /** The account with its password hash. @throws ApiError `invalid_token` when it is gone. */
   async getForLogin(id: string, tx: EntityManager = this.db): Promise<User> {
-    const user = await tx
-      .createQueryBuilder(User, 'user')
-      .addSelect('user.passwordHash')
-      .where({ id })
-      .getOne();
+    const user = await this.findByIdForLogin(id, tx);
     if (!user) throw CommonErrors.invalidCredentials();
     return user;
   }
@@ -118,6 +120,20 @@ export class UsersService {
     return affected === 1;
   }
 
+  /**
+   * Takes everything personal out of an account and shuts it, for good; its address is free again.
+   * @param verifiedHash the hash that was just verified.
+   * @returns false when the password was changed meanwhile: nothing is erased then.
+   */
+  async erase(id: string, verifiedHash: string, tx: EntityManager): Promise<boolean> {
+    const { affected } = await tx.update(
+      User,
+      { id, passwordHash: verifiedHash },
+      erasedUser(id, this.clock.now()),
+    );
+    return affected === 1;
+  }
+
   /** Changes the named parts of a profile. */
   async updateProfile(id: string, profile: Profile): Promise<User> {
     await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
@@ -126,13 +142,19 @@ export class UsersService {
 
   /**
    * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
-   * @returns false when the password was changed or the account suspended meanwhile: the log-in must not go on then.
+   * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
+   * the log-in must not go on then.
    */
   async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
     const lastLogin = this.clock.now();
     const { affected } = await tx.update(
       User,
-      { id: user.id, passwordHash: user.passwordHash, isActive: true },
+      {
+        id: user.id,
+        passwordHash: user.passwordHash,
+        twoFactorEnabled: user.twoFactorEnabled,
+        isActive: true,
+      },
       { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );
     Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
@@ -147,6 +169,11 @@ export class UsersService {
   /** Marks an address as proven. */
   async markVerified(id: string, tx: EntityManager = this.db): Promise<void> {
     await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
+  }
+
+  /** Says whether log-in asks for a second factor; holds the account's row until `tx` ends. */
+  async setTwoFactor(id: string, twoFactorEnabled: boolean, tx: EntityManager): Promise<void> {
+    await tx.update(User, { id }, { twoFactorEnabled, updatedAt: this.clock.now() });
   }
 
   /** Accounts, newest first; `search` is a part of an address, or an id. */

@@ -100,6 +100,22 @@ describe('what the owner is told', () => {
     expect(await t.mails(user.email)).toHaveLength(3);
   });
 
+  it('mails that a key was made, rotated and deactivated, once each and without the key', async () => {
+    const user = await t.make.user();
+    const created = await post('/auth/api-keys', { name: 'Tom & "Jerry"' }, user.token);
+    const id = created.body.api_key_info.id as string;
+    const rotated = await post(`/auth/api-keys/${id}/rotate`, {}, user.token);
+    for (let i = 0; i < 2; i += 1) await t.http.delete(`/auth/api-keys/${id}`, { bearer: user.token });
+    expect((await subjects(user.email)).sort()).toEqual([
+      'An API key was deactivated',
+      'An API key was made',
+      'An API key was rotated',
+    ]);
+    const texts = (await t.mails(user.email)).map(({ text, html }) => text + html).join();
+    expect(texts).toContain('"Tom & "Jerry""');
+    for (const { body } of [created, rotated]) expect(texts).not.toContain(body.api_key);
+  });
+
   describe('T21: of an account that somebody made with his address', () => {
     const hijack = async (): Promise<{ email: string; token: string; key: string; id: string }> => {
       const email = t.make.email();
@@ -175,6 +191,32 @@ describe('what the owner is told', () => {
       await post('/auth/password/reset/confirm', { token: reset, new_password: NEW_PASSWORD });
       expect((await post('/auth/verify-email/not-me', { token })).status).toBe(400);
       expect((await login(made.email, NEW_PASSWORD)).status).toBe(200);
+    });
+
+    it('a session that another process still believes makes no key after the reset', async () => {
+      const other = await startTestApp({ databaseUrl: t.databaseUrl });
+      try {
+        const made = await hijack();
+        const key = await t.db.query<{ id: string }[]>('SELECT id FROM api_keys WHERE user_id = $1', [
+          made.id,
+        ]);
+        await post('/auth/password/reset', { email: made.email });
+        const token = await linkIn(made.email, 'reset-password');
+        const { bearer } = { bearer: made.token };
+        // Its clock stands still, so it stays within the second for which it believes what it knows.
+        jest.spyOn(other.clock, 'nowMs').mockReturnValue(other.clock.nowMs());
+        expect((await other.http.get('/auth/me', { bearer })).status).toBe(200);
+        await post('/auth/password/reset/confirm', { token, new_password: NEW_PASSWORD });
+        expect((await other.http.get('/auth/me', { bearer })).status).toBe(200);
+        const create = await other.http.post('/auth/api-keys', { bearer, body: { name: 'late' } });
+        const rotate = await other.http.post(`/auth/api-keys/${key[0]?.id ?? ''}/rotate`, {
+          bearer,
+          body: {},
+        });
+        expect([create.status, rotate.status]).toEqual([401, 401]);
+      } finally {
+        await other.close();
+      }
     });
 
     it('no other token says "it was not me"', async () => {

@@ -27,6 +27,13 @@ export class HealthComponentsDto {
     description: 'What is reported to Polar and heard from it; absent while billing is off.',
   })
   billing?: PartHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description:
+      'Redis, when there is one. Degraded: each process keeps to its share of the rate limits until it is back.',
+  })
+  redis?: PartHealthDto;
 }
 
 export class HealthDto {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync, chmodSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { buildService, freePort, ServiceProcess } from './support/service-process';
+import { buildService, freePort, ServiceProcess } from '../system/support/service-process';
 
 /*
  * Against a PostgreSQL of the distribution, which brings the client programs that the embedded one lacks; its major

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Fault, FakePolar } from '../support/fake-polar/fake-polar';
-import { buildService, freePort, ServiceProcess, until } from './support/service-process';
+import { buildService, freePort, ServiceProcess, until } from '../system/support/service-process';
 
 /** Set KILL_ROUNDS for more than the default. */
 const rounds = Math.max(1, Number.parseInt(process.env['KILL_ROUNDS'] ?? '3', 10));
