@@ -155,8 +155,12 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     reply.header('x-request-id', request.id);
     if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
-    if (readiness.isDraining) reply.header('connection', 'close');
     done();
+  });
+  // Not earlier: it may have been asked before, and be answered long after.
+  fastify.addHook('onSend', (_request, reply, payload, done) => {
+    if (readiness.isSendingAway) reply.header('connection', 'close');
+    done(null, payload);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     const { elapsedTime, statusCode } = reply;
