@@ -111,6 +111,13 @@ describe('runUntilSignal', () => {
     endGrace();
 
     await expect(exit).resolves.toBe(1);
-    expect(events).toEqual(['drain', 'grace 300', 'report Error: stuck', 'exit 1']);
+    expect(events).toEqual([
+      'drain',
+      'grace 300',
+      'stop accepting',
+      'grace 300',
+      'report Error: stuck',
+      'exit 1',
+    ]);
   });
 });
