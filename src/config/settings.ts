@@ -105,7 +105,7 @@ export const settings = z.object({
     .default('info')
     .describe('Lowest level that is logged, as JSON lines on standard output.'),
   SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
-    'After SIGTERM, how long the service still accepts requests while `/health/ready` answers 503, in milliseconds.',
+    'After SIGTERM, how long the service still accepts connections while `/health/ready` answers 503, and then how long those that are open may still ask, in milliseconds.',
   ),
   DOCS_ENABLED: z
     .enum(['true', 'false'], 'must be true or false')
