@@ -27,7 +27,17 @@ export interface ClusterOptions {
 
 export function missingPackages(): string[];
 export function startCluster(directory: string, options?: ClusterOptions): Promise<Cluster>;
-export function startPgBouncer(
+
+/** A program that was started, and its address. */
+export interface Program {
+  readonly url: string;
+  end(): Promise<void>;
+}
+
+export function startPgBouncer(directory: string, postgresUrl: string): Promise<Program>;
+export function startRedis(directory: string): Promise<Program>;
+export function startNginx(
   directory: string,
-  postgresUrl: string,
-): Promise<{ readonly url: string; end(): Promise<void> }>;
+  urls: readonly string[],
+  options?: { readonly port?: number; readonly by?: string },
+): Promise<Program>;

@@ -45,7 +45,7 @@ export async function startCluster(
     const { startEmbeddedPostgres } = await import(join(dist, 'src/platform/database/embedded-postgres.js'));
     const postgres = await startEmbeddedPostgres(join(directory, 'postgres'), { durable });
     ends.push(() => postgres.stop());
-    const pooler = await startPgBouncer(join(directory, 'pgbouncer'), postgres.url);
+    const pooler = await startPgBouncer(join(directory, 'pgbouncer'), postgres.applicationUrl);
     ends.push(() => pooler.end());
     const redis = hasRedis ? await startRedis(directory) : undefined;
     if (redis) ends.push(() => redis.end());
@@ -53,12 +53,22 @@ export async function startCluster(
     const port = await freePort();
     // One address for all: it stands in the access tokens, which any process may be shown.
     const PUBLIC_URL = `http://127.0.0.1:${port}`;
-    const env = { PUBLIC_URL, ...(redis && { REDIS_URL: redis.url }), ...settings };
+    const env = {
+      PUBLIC_URL,
+      // Past the pooler, and as the owner of the tables, which the service itself is not.
+      MIGRATION_DATABASE_URL: postgres.url,
+      ...(redis && { REDIS_URL: redis.url }),
+      ...settings,
+    };
     const launch = (own) => startService({ dist, databaseUrl: pooler.url, directory }, { port: own, env });
     const members = [];
     ends.push(() => Promise.all(members.map(({ subject }) => subject.stop())));
     for (let n = 0; n < count; n++) members.push(await launch(await freePort()));
-    const nginx = await startNginx(join(directory, 'nginx'), port, members);
+    const nginx = await startNginx(
+      join(directory, 'nginx'),
+      members.map(({ url }) => url),
+      { port },
+    );
     ends.push(() => nginx.end());
 
     return {
@@ -111,8 +121,14 @@ export async function startPgBouncer(directory, postgresUrl) {
   return { ...program, url: Object.assign(new URL(target), { port: String(port) }).toString() };
 }
 
-/** deploy/nginx.conf in front of processes. */
-async function startNginx(directory, port, members) {
+/**
+ * deploy/nginx.conf in front of processes.
+ * @param urls theirs.
+ * @param options `port` of nginx; `by`: what a client is told by that keeps to one process; default: none does.
+ */
+export async function startNginx(directory, urls, { port, by } = {}) {
+  port ??= await freePort();
+  const servers = urls.map((url) => `server ${new URL(url).host} max_fails=0;`);
   makeReadable(directory);
   const file = join(directory, 'nginx.conf');
   writeFileSync(
@@ -120,7 +136,7 @@ async function startNginx(directory, port, members) {
     place('nginx.conf', [
       [
         'server process:8000 resolve max_fails=0;',
-        members.map(({ url }) => `server ${new URL(url).host} max_fails=0;`).join('\n    '),
+        [...(by ? [`hash ${by} consistent;`] : []), ...servers].join('\n    '),
       ],
       ['listen 8080;', `listen 127.0.0.1:${port};`],
       ['worker_processes auto;', 'worker_processes 1;'],
@@ -128,10 +144,12 @@ async function startNginx(directory, port, members) {
     ]),
   );
   const args = ['-p', directory, '-c', file, '-e', 'stderr', '-g', 'daemon off;'];
-  return launchProgram('nginx', args, port);
+  const program = await launchProgram('nginx', args, port);
+  return { ...program, url: `http://127.0.0.1:${port}` };
 }
 
-async function startRedis(directory) {
+/** A Redis of its own, in memory only. */
+export async function startRedis(directory) {
   const port = await freePort();
   const args = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
   const program = await launchProgram('redis-server', args, port, directory);

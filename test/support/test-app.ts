@@ -1,8 +1,12 @@
 import 'reflect-metadata';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { DataSource, type EntityManager } from 'typeorm';
+import { type Program, startNginx } from '../../bench/support/cluster.mjs';
 import { AppModule } from '../../src/app.module';
 import { createAdapter, setUpApp } from '../../src/app.setup';
 import { Clock } from '../../src/common/clock';
@@ -53,6 +57,23 @@ export interface TestAppOptions {
   databaseUrl?: string;
 }
 
+/**
+ * With CLUSTER=true what a test starts is two applications behind nginx, on a database behind PgBouncer, with a Redis.
+ * A client keeps to one of them, by its address, for what one changes the other may learn a second later.
+ */
+const isCluster = process.env['CLUSTER'] === 'true';
+
+async function balance(apps: readonly NestFastifyApplication[]): Promise<Program> {
+  const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-balancer-'));
+  const urls = await Promise.all(apps.map((app) => app.getUrl()));
+  const nginx = await startNginx(directory, urls, { by: '$http_x_forwarded_for' });
+  const end = async (): Promise<void> => {
+    await nginx.end();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  return { url: nginx.url, end };
+}
+
 const mailboxesByDatabase = new Map<string, DevelopmentMailbox[]>();
 
 /** The mailboxes of all applications that share a database: each does the jobs of all. */
@@ -73,6 +94,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       TRUST_PROXY: 'loopback',
       PORT: '0',
       LOG_LEVEL: 'info',
+      REDIS_URL: process.env['TEST_REDIS_URL'],
       ...TEST_SECRETS,
       ...settings,
     },
@@ -87,29 +109,36 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     },
   });
   const log = createLog(env.LOG_LEVEL, sink);
+  const build = async (): Promise<NestFastifyApplication> => {
+    const module = await Test.createTestingModule({
+      imports: [AppModule.register(env, asApplication(database.url), log)],
+    })
+      .overrideProvider(Clock)
+      .useValue(clock)
+      .compile();
+    const adapter = createAdapter(env, log);
+    const built = module.createNestApplication<NestFastifyApplication>(adapter, { bodyParser: false });
+    await (await setUpApp(built, env, log)).listen(0, '127.0.0.1');
+    return built;
+  };
 
-  const module = await Test.createTestingModule({
-    imports: [AppModule.register(env, asApplication(database.url), log)],
-  })
-    .overrideProvider(Clock)
-    .useValue(clock)
-    .compile();
-  const app = await setUpApp(
-    module.createNestApplication<NestFastifyApplication>(createAdapter(env, log), { bodyParser: false }),
-    env,
-    log,
-  );
-  await app.listen(0, '127.0.0.1');
+  const app = await build();
+  const others = isCluster ? [await build()] : [];
+  const url = await app.getUrl();
+  const balancer = isCluster ? await balance([app, ...others]) : undefined;
   useOpenApi(buildOpenApi(app));
 
   const keepsMail = env.SMTP_URL === undefined && !env.isProduction;
-  const mailboxes = mailboxesOf(database.url, keepsMail ? [app.get(DevelopmentMailbox)] : []);
-  const url = await app.getUrl();
+  const mailboxes = mailboxesOf(
+    database.url,
+    keepsMail ? [app, ...others].map((one) => one.get(DevelopmentMailbox)) : [],
+  );
   const owner = await new DataSource({ ...dataSourceOptions(database.url, 5), entities }).initialize();
   const db = owner.manager;
   const close = async (): Promise<void> => {
     const findings = await verifyUsage(db);
-    await app.close();
+    await balancer?.end();
+    for (const one of [app, ...others]) await one.close();
     await owner.destroy();
     await database.drop();
     if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
@@ -119,7 +148,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     app,
     env,
     url,
-    http: new Http(url),
+    http: new Http(balancer?.url ?? url),
     databaseUrl: database.url,
     db,
     clock,
