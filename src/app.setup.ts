@@ -16,6 +16,7 @@ import { buildOpenApi } from './openapi';
 import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
 import { Metrics } from './platform/observability/metrics';
+import { Traces } from './platform/observability/traces';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -80,6 +81,7 @@ export async function setUpApp(
       ],
     });
   }
+  app.get(Traces).watch(fastify);
   setUpHooks(fastify, app.get(Readiness), app.get(Metrics), log);
   if (env.DOCS_ENABLED) {
     SwaggerModule.setup('docs', app, () => buildOpenApi(app), {

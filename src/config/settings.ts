@@ -60,6 +60,31 @@ export const settings = z.object({
     .describe(
       'Asked for at `GET /metrics`, as bearer token. Default: in development anybody may read it, in production nobody.',
     ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: urlOf('http', 'https')
+    .transform((text) => text.replace(/\/+$/, ''))
+    .optional()
+    .describe(
+      'Collector that takes OpenTelemetry traces over HTTP, such as `http://127.0.0.1:4318`. Without it nothing is traced.',
+    ),
+  OTEL_EXPORTER_OTLP_HEADERS: commaList
+    .refine(
+      (pairs) => pairs.every((pair) => /^[\w-]+=./.test(pair)),
+      'must be name=value, with commas between',
+    )
+    .transform((pairs) =>
+      Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2) as [string, string])),
+    )
+    .default({})
+    .describe('Headers that the collector asks for, such as `authorization=Bearer abc`: a comma list.'),
+  OTEL_SERVICE_NAME: z.string().default('cortex-auth').describe('Name of this service in its traces.'),
+  OTEL_TRACES_SAMPLER_ARG: z
+    .string()
+    .regex(/^(0(\.\d+)?|1(\.0+)?)$/, 'must be a number from 0 to 1')
+    .transform(Number)
+    .default(1)
+    .describe(
+      'Share of the traces that are kept, from 0 to 1, of requests that do not bring a trace of their own.',
+    ),
 
   DATABASE_URL: urlOf('postgres', 'postgresql')
     .optional()

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { generateText, LanguageModelUsage } from 'ai';
 import { ENV, type Env } from '../config/env';
+import { Traces } from '../platform/observability/traces';
 import { EchoProvider } from './echo-provider';
 import { GenerateErrors } from './generate.errors';
 import {
@@ -65,7 +66,10 @@ export class Providers {
   private readonly echo = new EchoProvider();
   private readonly models = new Map<RemoteProvider, Promise<ModelFactory>>();
 
-  constructor(@Inject(ENV) private readonly env: Env) {}
+  constructor(
+    @Inject(ENV) private readonly env: Env,
+    private readonly traces: Traces,
+  ) {}
 
   /**
    * Asks a provider once: no retries, no redirects, at most `PROVIDER_TIMEOUT_SECONDS`.
@@ -81,7 +85,12 @@ export class Providers {
     if (!access) throw GenerateErrors.providerNotConfigured(provider);
     const timeout = AbortSignal.timeout(this.env.PROVIDER_TIMEOUT_SECONDS * 1000);
     try {
-      return await this.ask(provider, access, request, signal ? AbortSignal.any([signal, timeout]) : timeout);
+      const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+      return await this.traces.span(
+        'provider call',
+        () => ({ provider }),
+        () => this.ask(provider, access, request, either),
+      );
     } catch (error) {
       signal?.throwIfAborted();
       throw providerFailure(provider, access, timeout.aborted ? timeout.reason : error);
@@ -121,6 +130,7 @@ export class Providers {
       reasoning: model === undefined ? 'none' : 'provider-default',
       maxRetries: 0,
       abortSignal,
+      headers: this.traces.headers(),
       telemetry: { isEnabled: false },
     });
     return { text, provider, model: modelName, ...countedTokens(usage, text) };

@@ -2,6 +2,7 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import type { Counter } from 'prom-client';
 import { EntityManager } from 'typeorm';
 import { Metrics } from '../platform/observability/metrics';
+import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
 import { type CapMonth, CLOSE_SQL, closeParameters, type Closing } from './close-statement';
 import { GroupCommit } from './group-commit';
@@ -23,6 +24,7 @@ export class Ledger implements OnApplicationShutdown {
     private readonly db: EntityManager,
     private readonly partitions: Partitions,
     private readonly alerts: Alerts,
+    private readonly traces: Traces,
     metrics: Metrics,
   ) {
     this.tokens = metrics.counter('usage_tokens_total', 'Tokens metered by this process.');
@@ -52,7 +54,12 @@ export class Ledger implements OnApplicationShutdown {
 
   private async close(closings: readonly Closing[]): Promise<[]> {
     const startedMs = performance.now();
-    const months = await this.send(closings);
+    const months = await this.traces.span(
+      'usage commit',
+      () => ({ lines: closings.length, request_ids: closings.flatMap(({ line }) => line?.id ?? []) }),
+      () => this.send(closings),
+      'own trace',
+    );
     this.note(closings, (performance.now() - startedMs) / 1_000);
     this.alerts.look(months, closings);
     return [];

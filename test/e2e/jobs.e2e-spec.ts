@@ -2,6 +2,7 @@ import { DataSource } from 'typeorm';
 import { Jobs } from '../../src/platform/jobs/jobs';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
 import { createLog } from '../../src/platform/observability/log';
+import { Traces } from '../../src/platform/observability/traces';
 import { copyDatabase } from '../support/database';
 import { jobsSettled, retryJobsNow } from '../support/jobs';
 import { startTestApp } from '../support/test-app';
@@ -13,7 +14,8 @@ class Process {
   readonly jobs: Jobs;
 
   private constructor(readonly dataSource: DataSource) {
-    this.jobs = new Jobs(dataSource, createLog('info', { write: (line) => void this.logLines.push(line) }));
+    const log = createLog('info', { write: (line) => void this.logLines.push(line) });
+    this.jobs = new Jobs(dataSource, log, new Traces());
   }
 
   static async start(

@@ -4,6 +4,7 @@ import type { Job, JobResult, PgBoss, QueueOptions } from 'pg-boss';
 import type { Logger } from 'pino';
 import { DataSource, type EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
+import { Traces } from '../observability/traces';
 import { afterCommit } from '../transactions/after-commit';
 import { createBoss, inTransaction } from './pg-boss';
 
@@ -62,6 +63,7 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
   constructor(
     dataSource: DataSource,
     @Inject(LOG) private readonly log: Logger,
+    private readonly traces: Traces,
   ) {
     this.boss = createBoss(dataSource, {
       superviseIntervalSeconds: SUPERVISION_SECONDS,
@@ -144,7 +146,8 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
     handler: JobHandler<JobData>,
   ): Promise<JobResult> {
     try {
-      await handler(data, id);
+      const attributes = () => ({ job_id: id, attempt: retryCount + 1 });
+      await this.traces.span(`job ${name}`, attributes, () => handler(data, id), 'own trace');
       return { id, status: 'completed' };
     } catch (error) {
       this.log.error({ job: name, job_id: id, attempt: retryCount + 1, err: error }, 'job failed');
