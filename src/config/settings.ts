@@ -1,67 +1,7 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
-
-const flag = (fallback: boolean) =>
-  z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((text) => text === 'true')
-    .default(fallback);
-
-const integer = (min: number, max: number, fallback: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-    .default(fallback);
-
-const urlOf = (...schemes: string[]) =>
-  z.string().refine(
-    (text) => {
-      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
-    },
-    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
-  );
-
-const commaList = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
-
-const origins = z
-  .string()
-  .transform((text, context): string[] => {
-    if (!text.trimStart().startsWith('[')) return commaList.parse(text);
-    try {
-      return z.array(z.string()).parse(JSON.parse(text));
-    } catch {
-      context.addIssue('must be a JSON array of origins or a comma list');
-      return z.NEVER;
-    }
-  })
-  .refine(
-    (list) =>
-      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
-    'must hold origins such as https://app.example.com, without a path',
-  );
-
-const trustProxy = z.string().transform((text, context): number | string[] | false => {
-  if (text === 'false') return false;
-  if (/^\d{1,2}$/.test(text)) return Number(text);
-  const parts = commaList.parse(text);
-  const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
-  if (parts.length > 0 && parts.every(known)) return parts;
-  context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
-  return z.NEVER;
-});
-
-const mailAddress = z
-  .string()
-  .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
+import { baseUrl, commaList, flag, integer, mailAddress, origins, trustProxy, urlOf } from './setting-kinds';
 
 const polarProduct = (tier: string) =>
   z
@@ -83,8 +23,7 @@ export const settings = z.object({
     .describe('`production` refuses made-up secrets, the embedded database and the `echo` provider.'),
   PORT: integer(0, 65_535, 8000).describe('TCP port to listen on; 0 takes a free one.'),
   HOST: z.string().default('127.0.0.1').describe('Address to listen on; `0.0.0.0` in a container.'),
-  PUBLIC_URL: urlOf('https', 'http')
-    .transform((text) => text.replace(/\/+$/, ''))
+  PUBLIC_URL: baseUrl
     .optional()
     .describe(
       'Where users reach the service; mailed links point here and nowhere else. Development: `http://127.0.0.1:PORT`.',
@@ -185,6 +124,11 @@ export const settings = z.object({
     .optional()
     .describe(
       'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
+    ),
+  BREACHED_PASSWORDS_URL: baseUrl
+    .optional()
+    .describe(
+      'Refuses new passwords known from data breaches: base URL of a service with the range protocol of Have I Been Pwned, such as `https://api.pwnedpasswords.com`. It is told five digits of a SHA-1, and waited for one second at most. Default: nobody is asked.',
     ),
   EXTRA_PERMISSIONS: commaList
     .refine(
