@@ -44,7 +44,7 @@ export const settings = z.object({
     .default('info')
     .describe('Lowest level that is logged, as JSON lines on standard output.'),
   SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
-    'After SIGTERM, how long the service still accepts requests while `/health/ready` answers 503, in milliseconds.',
+    'After SIGTERM, how long the service still accepts connections while `/health/ready` answers 503, and then how long those that are open may still ask, in milliseconds.',
   ),
   DOCS_ENABLED: z
     .enum(['true', 'false'], 'must be true or false')
@@ -157,6 +157,11 @@ export const settings = z.object({
   ANTHROPIC_BASE_URL: urlOf('https', 'http')
     .optional()
     .describe('Another address for Anthropic, with its version (`.../v1`).'),
+  SECRET_SCANNING_KEYS_URL: urlOf('https', 'http')
+    .default('https://api.github.com/meta/public_keys/secret_scanning')
+    .describe(
+      "Where the public keys are listed that GitHub's secret scanning signs its reports of leaked API keys with.",
+    ),
   POLAR_API_KEY: z
     .string()
     .optional()
