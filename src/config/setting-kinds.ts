@@ -8,7 +8,7 @@ export const flag = (fallback: boolean) =>
     .transform((text) => text === 'true')
     .default(fallback);
 
-/** A whole number between two bounds, both included. */
+/** A whole number within bounds. */
 export const integer = (min: number, max: number, fallback: number) =>
   z
     .string()
@@ -17,7 +17,7 @@ export const integer = (min: number, max: number, fallback: number) =>
     .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
     .default(fallback);
 
-/** A URL of one of these schemes, without `://`. */
+/** A URL with one of these schemes. */
 export const urlOf = (...schemes: string[]) =>
   z.string().refine(
     (text) => {
@@ -29,7 +29,7 @@ export const urlOf = (...schemes: string[]) =>
 /** Where a service is reached; paths are added to it. */
 export const baseUrl = urlOf('https', 'http').transform((text) => text.replace(/\/+$/, ''));
 
-/** Texts with commas between them. */
+/** Texts with commas between them; empty ones are left out. */
 export const commaList = z.string().transform((text) =>
   text
     .split(',')
@@ -37,7 +37,7 @@ export const commaList = z.string().transform((text) =>
     .filter(Boolean),
 );
 
-/** Origins of browsers, as a JSON array or a comma list. */
+/** Web origins, as a JSON array or with commas between them. */
 export const origins = z
   .string()
   .transform((text, context): string[] => {
@@ -55,7 +55,7 @@ export const origins = z
     'must hold origins such as https://app.example.com, without a path',
   );
 
-/** Whose `X-Forwarded-*` is believed. */
+/** Which proxies are believed: a number of hops, or addresses and ranges. */
 export const trustProxy = z.string().transform((text, context): number | string[] | false => {
   if (text === 'false') return false;
   if (/^\d{1,2}$/.test(text)) return Number(text);
@@ -66,7 +66,17 @@ export const trustProxy = z.string().transform((text, context): number | string[
   return z.NEVER;
 });
 
-/** An address, with a name or without. */
+/** A mail address, with a name before it or without. */
 export const mailAddress = z
   .string()
   .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
+
+/** The id of a Polar product, by which a tier is bought. */
+export const polarProduct = (tier: string) =>
+  z
+    .guid('must be the id of a product, a UUID')
+    .transform((id) => id.toLowerCase())
+    .optional()
+    .describe(
+      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
+    );

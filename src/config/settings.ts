@@ -1,16 +1,17 @@
 import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
-import { baseUrl, commaList, flag, integer, mailAddress, origins, trustProxy, urlOf } from './setting-kinds';
-
-const polarProduct = (tier: string) =>
-  z
-    .guid('must be the id of a product, a UUID')
-    .transform((id) => id.toLowerCase())
-    .optional()
-    .describe(
-      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
-    );
+import {
+  baseUrl,
+  commaList,
+  flag,
+  integer,
+  mailAddress,
+  origins,
+  polarProduct,
+  trustProxy,
+  urlOf,
+} from './setting-kinds';
 
 /**
  * Every setting: its rule, its default and what it does.
@@ -68,6 +69,11 @@ export const settings = z.object({
   POSTGRES_URL: urlOf('postgres', 'postgresql')
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
+  MIGRATION_DATABASE_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
+    ),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
   REDIS_URL: redisUrl
     .optional()
