@@ -20,6 +20,14 @@ import { Traces } from './platform/observability/traces';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+/** How often Node looks for heads and bodies that are late: by default only every 30 s. */
+const LATENESS_CHECK_MS = 1_000;
+/** Longer than the 60 s for which nginx and others keep a connection that they may use again. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+/** Beyond a provider's own time-out, for meanwhile nothing moves on the connection: who reads an answer this slowly does not want it. */
+const STALLED_BEYOND_PROVIDER_MS = 15_000;
+/** Of one process; a connection that only waits costs a few kilobytes and a descriptor. */
+const CONNECTIONS_MAX = 10_000;
 const PARAM_LENGTH_MAX = 256;
 
 /** What stands outside `/api/v1`. */
@@ -65,6 +73,7 @@ export async function setUpApp(
   log: Logger,
 ): Promise<NestFastifyApplication> {
   const fastify = app.getHttpAdapter().getInstance();
+  fastify.server.maxConnections = CONNECTIONS_MAX;
   setUpBodies(fastify);
   app.setGlobalPrefix('api/v1', { exclude: OUTSIDE_PREFIX });
   app.useSecurityHeaders({ contentSecurityPolicy: contentSecurityPolicy, xFrameOptions: { action: 'deny' } });
@@ -99,8 +108,14 @@ export function createAdapter(env: Env, log: Logger): FastifyAdapter {
     bodyLimit: BODY_BYTES_MAX_DEFAULT,
     trustProxy: trustedProxies(env.TRUST_PROXY),
     requestTimeout: REQUEST_TIMEOUT_MS,
-    // A missing Host is ours to answer: Node's own answer has no body.
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, requireHostHeader: false },
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    connectionTimeout: env.PROVIDER_TIMEOUT_SECONDS * 1_000 + STALLED_BEYOND_PROVIDER_MS,
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: LATENESS_CHECK_MS,
+      // A missing Host is ours to answer: Node's own answer has no body.
+      requireHostHeader: false,
+    },
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     genReqId: newRequestId,
     clientErrorHandler: answerBrokenRequest,

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { parseEnv as parseDotEnv } from 'node:util';
+import { parseYaml } from '@redocly/openapi-core';
 import '../src/app.module';
 import { errorCatalogue } from '../src/common/api-error';
 import { VERSION } from '../src/common/version';
@@ -86,19 +87,69 @@ describe('the version', () => {
 });
 
 describe('docker-compose.yml', () => {
-  it('sets only variables that exist, and holds no secret of its own', () => {
-    const compose = read('docker-compose.yml');
-    const [, block = ''] = /\n {2}auth:\n(.*?)\n {2}\w+:\n/s.exec(compose) ?? [];
-    const [, environment = ''] = /\n {4}environment:\n((?: {6}.*\n)+)/.exec(block) ?? [];
-    const names = [...environment.matchAll(/^ {6}(\w+):/gm)].map(([, name = '']) => name);
+  interface Service {
+    readonly profiles?: string[];
+    readonly environment?: Record<string, string>;
+    readonly volumes?: string[];
+    readonly depends_on?: Record<string, unknown>;
+    readonly healthcheck?: unknown;
+    readonly build?: string;
+    readonly image?: string;
+    readonly read_only?: boolean;
+    readonly secrets?: string[];
+  }
+  interface Compose {
+    readonly services: Record<string, Service>;
+    readonly secrets: Record<string, { environment?: string }>;
+    readonly volumes: Record<string, unknown>;
+  }
+  const text = read('docker-compose.yml');
+  const compose = parseYaml(text) as Compose;
+  const services = Object.entries(compose.services);
+  const started = (profile: string): string[] =>
+    services.filter(([, { profiles }]) => profiles?.includes(profile) ?? true).map(([name]) => name);
 
-    expect(names).toEqual(expect.arrayContaining(['DATABASE_URL', 'JWT_SECRET_KEY', 'SECRET_KEY']));
-    expect(names.filter((name) => !(name in settings.shape))).toEqual([]);
+  it('sets only variables that exist, and holds no secret of its own', () => {
+    const own = services.filter(([, { build }]) => build !== undefined);
+    expect(own.map(([name]) => name)).toEqual(['auth', 'process']);
+    for (const [, { environment = {} }] of own) {
+      const names = Object.keys(environment);
+      expect(names).toEqual(expect.arrayContaining(['DATABASE_URL', 'JWT_SECRET_KEY', 'SECRET_KEY']));
+      expect(names.filter((name) => !(name in settings.shape))).toEqual([]);
+    }
     for (const name of ['POSTGRES_PASSWORD', 'JWT_SECRET_KEY', 'SECRET_KEY']) {
-      const uses = [...compose.matchAll(new RegExp(`\\$\\{${name}\\b([^}]*)\\}`, 'g'))];
+      const uses = [...text.matchAll(new RegExp(`\\$\\{${name}\\b([^}]*)\\}`, 'g'))];
       expect(uses.length).toBeGreaterThan(0);
       expect(uses.filter(([, rest = '']) => !rest.startsWith(':?'))).toEqual([]);
     }
+  });
+
+  it.each([
+    ['', ['auth', 'postgres', 'mailpit']],
+    ['observability', ['auth', 'postgres', 'mailpit', 'prometheus', 'grafana']],
+    ['scale', ['auth', 'process', 'nginx', 'pgbouncer', 'postgres', 'mailpit', 'redis']],
+  ])('starts with the profile "%s" what it is for, and whatever that waits for', (profile, expected) => {
+    expect(started(profile)).toEqual(expected);
+    for (const name of expected) {
+      const { depends_on: needs = {}, healthcheck, image } = compose.services[name] ?? {};
+      expect(Object.keys(needs).filter((need) => !expected.includes(need))).toEqual([]);
+      // That of the service stands in the Dockerfile.
+      expect([name, image === undefined || healthcheck !== undefined]).toEqual([name, true]);
+    }
+  });
+
+  it('mounts files that exist, and gives no read-only container a secret that would have to be written into it', () => {
+    const sources = services.flatMap(([, { volumes = [] }]) =>
+      volumes.map((volume) => volume.split(':')[0] ?? ''),
+    );
+    const isThere = (source: string): boolean =>
+      source.startsWith('./') ? existsSync(join(root, source)) : source in compose.volumes;
+    expect(sources.filter((source) => !isThere(source))).toEqual([]);
+    const impossible = services.filter(
+      ([, { read_only: isReadOnly, secrets: asked = [] }]) =>
+        isReadOnly === true && asked.some((name) => compose.secrets[name]?.environment !== undefined),
+    );
+    expect(impossible).toEqual([]);
   });
 });
 

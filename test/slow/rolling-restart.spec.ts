@@ -1,10 +1,12 @@
+import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { parseYaml } from '@redocly/openapi-core';
 import { Client } from 'pg';
 import { type Cluster, missingPackages, startCluster } from '../../bench/support/cluster.mjs';
 import { makeCaller } from '../../bench/support/service.mjs';
@@ -36,6 +38,22 @@ if (missing.length > 0)
   afterAll(async () => {
     await database.end();
     await cluster.stop();
+  });
+
+  it('are well by the health checks of docker-compose.yml', () => {
+    const compose = parseYaml(readFileSync(join(__dirname, '../../docker-compose.yml'), 'utf8')) as {
+      services: Record<string, { healthcheck?: { test: string[] } }>;
+    };
+    const portOf = (url: string | undefined): string => new URL(url ?? '').port;
+    const check = (service: string, port: string, url: string | undefined, ...more: string[]): void => {
+      const [, program = '', ...args] = compose.services[service]?.healthcheck?.test ?? [];
+      const placed = [...more, ...args.map((arg) => arg.replace(port, portOf(url)))];
+      const { status, stderr } = spawnSync(program, placed, { encoding: 'utf8' });
+      expect([service, status, stderr]).toEqual([service, 0, '']);
+    };
+    check('nginx', '8080', cluster.url);
+    check('pgbouncer', '6432', cluster.pooledUrl);
+    check('redis', 'none', cluster.redisUrl, '-p', portOf(cluster.redisUrl));
   });
 
   it(`are replaced ${rounds} times under load, and every request is answered and metered once`, async () => {
