@@ -71,10 +71,7 @@ export const settings = z.object({
       (pairs) => pairs.every((pair) => /^[\w-]+=./.test(pair)),
       'must be name=value, with commas between',
     )
-    .transform((pairs) =>
-      Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2) as [string, string])),
-    )
-    .default({})
+    .default([])
     .describe('Headers that the collector asks for, such as `authorization=Bearer abc`: a comma list.'),
   OTEL_SERVICE_NAME: z.string().default('cortex-auth').describe('Name of this service in its traces.'),
   OTEL_TRACES_SAMPLER_ARG: z

@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { type FakeBehaviour, FakeProvider } from '../../test/support/fake-providers';
 import { ApiError } from '../common/api-error';
 import { type Env, parseEnv } from '../config/env';
-import { Traces } from '../platform/observability/traces';
+import { NoTraces } from '../platform/observability/traces';
 import { defaultModels, type RemoteProvider } from './language-models';
 import { type GenerateRequest, Providers } from './providers';
 
@@ -19,7 +19,7 @@ const prompt = 'Write one sentence about the sea.';
 
 function makeProviders(settings: Partial<Env>): Providers {
   const secrets = { JWT_SECRET_KEY: 'a', SECRET_KEY: 'b' };
-  return new Providers({ ...parseEnv({ NODE_ENV: 'test' }, () => secrets), ...settings }, new Traces());
+  return new Providers({ ...parseEnv({ NODE_ENV: 'test' }, () => secrets), ...settings }, new NoTraces());
 }
 
 async function failureOf(answer: Promise<unknown>): Promise<ApiError> {

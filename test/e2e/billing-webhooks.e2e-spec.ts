@@ -7,6 +7,7 @@ import { User } from '../../src/users/user.entity';
 import { type BilledApp, deliver, eventually, products, startBilledApp, sync } from '../support/billing';
 import type { Delivery, StoredSubscription } from '../support/fake-polar/polar-store';
 import { inBatches } from '../support/route-list';
+import { itAlone } from '../support/test-app';
 
 jest.setTimeout(120_000);
 
@@ -339,7 +340,7 @@ describe('webhooks of Polar', () => {
     await t.settled();
   });
 
-  it('change the limits of a key on another process within a second, up and down', async () => {
+  itAlone('change the limits of a key on another process within a second, up and down', async () => {
     const other = await startBilledApp({ databaseUrl: t.databaseUrl, polar: t.polar });
     try {
       const user = await t.make.user();

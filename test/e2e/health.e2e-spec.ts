@@ -1,5 +1,5 @@
 import { Readiness } from '../../src/platform/health/readiness';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 describe('health', () => {
   let t: TestApp;
@@ -13,7 +13,7 @@ describe('health', () => {
     expect(body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0', docs: '/docs' });
   });
 
-  it('is healthy, live and ready with a database', async () => {
+  itAlone('is healthy, live and ready with a database', async () => {
     expect((await t.http.get('/health')).body).toEqual({
       status: 'healthy',
       version: '1.0.0',
@@ -23,53 +23,59 @@ describe('health', () => {
     expect((await t.http.get('/health/ready')).status).toBe(200);
   });
 
-  it('says so when the database is gone, answers clean errors meanwhile, and recovers by itself', async () => {
-    const user = await t.make.user();
-    const database = new URL(t.databaseUrl).pathname.slice(1);
-    const other = await startTestApp();
-    try {
-      await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false`);
-      await other.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [
-        database,
-      ]);
+  itAlone(
+    'says so when the database is gone, answers clean errors meanwhile, and recovers by itself',
+    async () => {
+      const user = await t.make.user();
+      const database = new URL(t.databaseUrl).pathname.slice(1);
+      const other = await startTestApp();
+      try {
+        await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS false`);
+        await other.db.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [
+          database,
+        ]);
 
+        t.clock.advance(1_000);
+        const health = await t.http.get('/health');
+        expect(health.status).toBe(503);
+        expect(health.body).toMatchObject({
+          status: 'unhealthy',
+          components: { database: { status: 'down' } },
+        });
+        expect((await t.http.get('/health/ready')).status).toBe(503);
+        expect((await t.http.get('/health/live')).status).toBe(200);
+
+        const refused = await t.http.get('/auth/me', { bearer: user.token });
+        expect(refused.status).toBe(503);
+        expect(refused.body.code).toBe('service_unavailable');
+        expect(refused.headers.get('retry-after')).toBe('1');
+      } finally {
+        await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
+        await other.close();
+      }
       t.clock.advance(1_000);
-      const health = await t.http.get('/health');
-      expect(health.status).toBe(503);
-      expect(health.body).toMatchObject({
-        status: 'unhealthy',
-        components: { database: { status: 'down' } },
-      });
-      expect((await t.http.get('/health/ready')).status).toBe(503);
-      expect((await t.http.get('/health/live')).status).toBe(200);
+      expect((await t.http.get('/health')).status).toBe(200);
+      expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
+    },
+  );
 
-      const refused = await t.http.get('/auth/me', { bearer: user.token });
-      expect(refused.status).toBe(503);
-      expect(refused.body.code).toBe('service_unavailable');
-      expect(refused.headers.get('retry-after')).toBe('1');
-    } finally {
-      await other.db.query(`ALTER DATABASE ${database} ALLOW_CONNECTIONS true`);
-      await other.close();
-    }
-    t.clock.advance(1_000);
-    expect((await t.http.get('/health')).status).toBe(200);
-    expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
-  });
-
-  it('stops being ready when it drains, stays healthy, and asks clients to close once it takes no more', async () => {
-    const draining = await startTestApp();
-    try {
-      const readiness = draining.app.get(Readiness);
-      readiness.beginDrain();
-      expect((await draining.http.get('/health/ready')).headers.get('connection')).not.toBe('close');
-      readiness.sendAway();
-      const ready = await draining.http.get('/health/ready');
-      expect(ready.status).toBe(503);
-      expect(ready.body.status).toBe('draining');
-      expect(ready.headers.get('connection')).toBe('close');
-      expect((await draining.http.get('/health')).status).toBe(200);
-    } finally {
-      await draining.close();
-    }
-  });
+  itAlone(
+    'stops being ready when it drains, stays healthy, and asks clients to close once it takes no more',
+    async () => {
+      const draining = await startTestApp();
+      try {
+        const readiness = draining.app.get(Readiness);
+        readiness.beginDrain();
+        expect((await draining.http.get('/health/ready')).headers.get('connection')).not.toBe('close');
+        readiness.sendAway();
+        const ready = await draining.http.get('/health/ready');
+        expect(ready.status).toBe(503);
+        expect(ready.body.status).toBe('draining');
+        expect(ready.headers.get('connection')).toBe('close');
+        expect((await draining.http.get('/health')).status).toBe(200);
+      } finally {
+        await draining.close();
+      }
+    },
+  );
 });

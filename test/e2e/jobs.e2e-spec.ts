@@ -2,7 +2,7 @@ import { DataSource } from 'typeorm';
 import { Jobs } from '../../src/platform/jobs/jobs';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
 import { createLog } from '../../src/platform/observability/log';
-import { Traces } from '../../src/platform/observability/traces';
+import { NoTraces } from '../../src/platform/observability/traces';
 import { copyDatabase } from '../support/database';
 import { jobsSettled, retryJobsNow } from '../support/jobs';
 import { startTestApp } from '../support/test-app';
@@ -15,7 +15,7 @@ class Process {
 
   private constructor(readonly dataSource: DataSource) {
     const log = createLog('info', { write: (line) => void this.logLines.push(line) });
-    this.jobs = new Jobs(dataSource, log, new Traces());
+    this.jobs = new Jobs(dataSource, log, new NoTraces());
   }
 
   static async start(

@@ -3,7 +3,7 @@ import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
 import { migrate } from '../../src/platform/database/migrate';
 import { asApplication } from '../support/database';
 import type { Answer } from '../support/http';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const CALL = { user_id: 'end-user', prompt: 'hi', provider: 'echo' };
 const HOUR_MS = 60 * 60 * 1_000;
@@ -98,7 +98,7 @@ describe('rotating an API key', () => {
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
   });
 
-  it('shows when each secret was last used, and which old one can go', async () => {
+  itAlone('shows when each secret was last used, and which old one can go', async () => {
     const { token, id, key, refreshToken } = await owned();
     await call(key);
     const fresh = (await rotate(token, id)).body.api_key as string;
@@ -120,7 +120,7 @@ describe('rotating an API key', () => {
     expect((await versions())[1]).toMatchObject({ safe_to_end: false });
   });
 
-  it('has its old secret ended before its time, at once, and never the current one', async () => {
+  itAlone('has its old secret ended before its time, at once, and never the current one', async () => {
     const { token, id, key } = await owned();
     const { body } = await rotate(token, id);
     const [current, old] = body.api_key_info.versions as { id: string }[];
@@ -134,21 +134,24 @@ describe('rotating an API key', () => {
     expect((await call(body.api_key)).status).toBe(200);
   });
 
-  it('keeps at most five secrets working, of ten asked for at once, and one of them current', async () => {
-    const { token, id } = await owned();
-    const answers = await Promise.all(Array.from({ length: 10 }, () => rotate(token, id)));
-    expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
-    expect(answers.filter(({ body }) => body.code === 'too_many_api_key_versions')).toHaveLength(6);
-    const { body } = await show(token, id);
-    expect((body.versions as { is_current: boolean }[]).map(({ is_current }) => is_current)).toEqual([
-      true,
-      false,
-      false,
-      false,
-      false,
-    ]);
-    expect((await rotate(token, id, { overlap_hours: 0 })).status).toBe(200);
-  });
+  itAlone(
+    'keeps at most five secrets working, of ten asked for at once, and one of them current',
+    async () => {
+      const { token, id } = await owned();
+      const answers = await Promise.all(Array.from({ length: 10 }, () => rotate(token, id)));
+      expect(answers.filter(({ status }) => status === 200)).toHaveLength(4);
+      expect(answers.filter(({ body }) => body.code === 'too_many_api_key_versions')).toHaveLength(6);
+      const { body } = await show(token, id);
+      expect((body.versions as { is_current: boolean }[]).map(({ is_current }) => is_current)).toEqual([
+        true,
+        false,
+        false,
+        false,
+        false,
+      ]);
+      expect((await rotate(token, id, { overlap_hours: 0 })).status).toBe(200);
+    },
+  );
 
   it('is refused for a deactivated key', async () => {
     const { token, id: userId } = await t.make.user();

@@ -4,7 +4,7 @@ import { layOut } from '../../src/platform/mail/mail-layout';
 import { copyDatabase } from '../support/database';
 import { jobTables, retryJobsNow } from '../support/jobs';
 import { SmtpServer } from '../support/smtp-server';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const PASSWORD = 'a long enough one';
 
@@ -220,7 +220,7 @@ describe('mail', () => {
     expect(t.logLines.filter((line) => line.includes('not needed any more'))).toHaveLength(1);
   });
 
-  it('is sent once by two applications on one database', async () => {
+  itAlone('is sent once by two applications on one database', async () => {
     const other = await startAnother(t.databaseUrl);
     const to = t.make.email();
     for (const { app } of [t, other]) {

@@ -2,7 +2,7 @@ import { ATTEMPTS_MAX, LOCK_MS } from '../../src/limits/attempts';
 import { Passwords } from '../../src/platform/crypto/passwords';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const NEW_PASSWORD = 'an entirely new one';
 
@@ -204,22 +204,25 @@ describe('passwords', () => {
   });
 
   describe('guessing', () => {
-    it('compares at most the cap, of a hundred wrong passwords at once, and then not even the right one (T13)', async () => {
-      const { email } = await t.make.user();
-      const compared = jest.spyOn(t.app.get(Passwords), 'verify');
-      const wrong = await Promise.all(Array.from({ length: 100 }, (_, i) => login(email, `wrong ${i}`)));
-      const hashes = compared.mock.calls.filter(([hash]) => hash !== undefined).length;
-      compared.mockRestore();
-      expect(hashes).toBe(ATTEMPTS_MAX);
+    itAlone(
+      'compares at most the cap, of a hundred wrong passwords at once, and then not even the right one (T13)',
+      async () => {
+        const { email } = await t.make.user();
+        const compared = jest.spyOn(t.app.get(Passwords), 'verify');
+        const wrong = await Promise.all(Array.from({ length: 100 }, (_, i) => login(email, `wrong ${i}`)));
+        const hashes = compared.mock.calls.filter(([hash]) => hash !== undefined).length;
+        compared.mockRestore();
+        expect(hashes).toBe(ATTEMPTS_MAX);
 
-      const right = await login(email, PASSWORD);
-      expect(right.status).toBe(401);
-      expect({ ...right.body, request_id: '' }).toEqual({ ...wrong[0]?.body, request_id: '' });
-      t.clock.advance(LOCK_MS);
-      expect((await login(email, PASSWORD)).status).toBe(200);
-    });
+        const right = await login(email, PASSWORD);
+        expect(right.status).toBe(401);
+        expect({ ...right.body, request_id: '' }).toEqual({ ...wrong[0]?.body, request_id: '' });
+        t.clock.advance(LOCK_MS);
+        expect((await login(email, PASSWORD)).status).toBe(200);
+      },
+    );
 
-    it('is counted over two processes together', async () => {
+    itAlone('is counted over two processes together', async () => {
       const other = await startTestApp({ databaseUrl: t.databaseUrl });
       try {
         const { email } = await t.make.user();

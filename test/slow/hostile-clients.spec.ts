@@ -69,9 +69,9 @@ const head = (...lines: string[]): string =>
 /** The slowest one in a hundred of `/health/live`, asked all the while. */
 async function healthMeanwhile(work: () => Promise<void>): Promise<number> {
   const tookMs: number[] = [];
-  let isOver = false;
+  const over = new AbortController();
   const asking = (async () => {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       const startedMs = performance.now();
       const answer = await fetch(`${service.url}/health/live`);
       expect(answer.status).toBe(200);
@@ -80,7 +80,9 @@ async function healthMeanwhile(work: () => Promise<void>): Promise<number> {
       await sleep(HEALTH_EVERY_MS);
     }
   })();
-  await work().finally(() => (isOver = true));
+  await work().finally(() => {
+    over.abort();
+  });
   await asking;
   return tookMs.sort((a, b) => a - b)[Math.floor(tookMs.length * 0.99)] ?? 0;
 }

@@ -5,7 +5,7 @@ import { Clock } from '../../common/clock';
 import { ENV, type Env } from '../../config/env';
 import { Metrics } from './metrics';
 import { MetricsController } from './metrics.controller';
-import { Traces } from './traces';
+import { NoTraces, Traces } from './traces';
 
 @Module({})
 export class ObservabilityModule {
@@ -28,7 +28,7 @@ export class ObservabilityModule {
 
 /** Nothing of OpenTelemetry is loaded where nobody is told. */
 function makeTraces(env: Env): Traces {
-  if (env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined) return new Traces();
+  if (env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined) return new NoTraces();
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- an import would load it always, and import() of a file of ours is spelled in one way for TypeScript and in another for jest
   const { OpenTelemetry } = require('./open-telemetry') as typeof import('./open-telemetry');
   return new OpenTelemetry(env);

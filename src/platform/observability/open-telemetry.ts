@@ -45,7 +45,7 @@ export class OpenTelemetry extends Traces {
     const { OTEL_EXPORTER_OTLP_ENDPOINT = '', OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER_ARG } = env;
     const exporter = new OTLPTraceExporter({
       url: `${OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces`,
-      headers: OTEL_EXPORTER_OTLP_HEADERS,
+      headers: Object.fromEntries(OTEL_EXPORTER_OTLP_HEADERS.map((pair) => pair.split(/=(.*)/s, 2))),
       timeoutMillis: EXPORT_TIMEOUT_MS,
     });
     const resource = resourceFromAttributes({
@@ -95,7 +95,7 @@ export class OpenTelemetry extends Traces {
   ): Promise<T> {
     const place = own ? undefined : this.places.getStore();
     const given = { ...attributes(), ...(place && { request_id: place.requestId }) };
-    const span = this.tracer.startSpan(name, { attributes: given as never }, place?.context ?? ROOT_CONTEXT);
+    const span = this.tracer.startSpan(name, { attributes: given }, place?.context ?? ROOT_CONTEXT);
     const inside = { context: trace.setSpan(ROOT_CONTEXT, span), requestId: place?.requestId ?? '' };
     try {
       return await this.places.run(inside, work);
