@@ -4,6 +4,7 @@ import { AddAudit1795315845381 } from './1795315845381-add-audit';
 import { UsageRollUps1795323959739 } from './1795323959739-usage-roll-ups';
 import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
+import { UsageArchives1795326900000 } from './1795326900000-usage-archives';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -13,4 +14,5 @@ export const migrations = [
   UsageRollUps1795323959739,
   AddIdempotencyKeys1795324052181,
   OneTokenPerPurpose1795324131551,
+  UsageArchives1795326900000,
 ];

@@ -8,6 +8,7 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { UsageArchive } from './usage/archive/usage-archive.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
@@ -25,6 +26,7 @@ export const entities = [
   UsageHour,
   UsageMonth,
   UsagePending,
+  UsageArchive,
   AuditEvent,
   AuditDetails,
   AuditHead,

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { UsageArchive } from './archive/usage-archive.entity';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
@@ -15,7 +16,7 @@ import { UsagePending } from './usage-pending.entity';
 import { UsageService } from './usage.service';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending])],
+  imports: [TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageArchive])],
   controllers: [UsageController, UsageReadingController],
   providers: [Ledger, Partitions, PriceBook, UsageService, UsageTimeseries, UsageLines, UsageForecast],
   exports: [Ledger, PriceBook],
