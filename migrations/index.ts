@@ -4,6 +4,8 @@ import { AddAudit1795315845381 } from './1795315845381-add-audit';
 import { UsageRollUps1795323959739 } from './1795323959739-usage-roll-ups';
 import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency-keys';
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
+import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
+import { AddBilling1795325105249 } from './1795325105249-add-billing';
 import { UsageArchives1795326900000 } from './1795326900000-usage-archives';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
@@ -14,5 +16,7 @@ export const migrations = [
   UsageRollUps1795323959739,
   AddIdempotencyKeys1795324052181,
   OneTokenPerPurpose1795324131551,
+  ApiKeyVersions1795324397053,
+  AddBilling1795325105249,
   UsageArchives1795326900000,
 ];

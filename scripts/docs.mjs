@@ -120,6 +120,7 @@ function detailText(detail) {
 function plansTable({ plans }) {
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
+    ['tokens included a month', ({ tokensIncludedPerMonth }) => tokensIncludedPerMonth],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
     ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],
@@ -149,9 +150,10 @@ const policyScopes = {
   'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
   'password-change': '`POST /api/v1/auth/password/change`',
-  'key-creation': '`POST /api/v1/auth/api-keys`',
+  'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`',
   'usage-export': '`GET /api/v1/auth/usage/export`',
+  billing: '`POST` to `/api/v1/auth/billing/...`',
 };
 
 function policiesTable({ policies, plans }) {

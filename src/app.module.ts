@@ -4,6 +4,7 @@ import { AdminModule } from './admin/admin.module';
 import { ApiKeysModule } from './api-keys/api-keys.module';
 import { AuthModule } from './auth/auth.module';
 import { ConfigModule } from './config/config.module';
+import { BillingModule } from './billing/billing.module';
 import type { Env } from './config/env';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
@@ -40,6 +41,7 @@ export class AppModule {
         ApiKeysModule,
         AuthModule,
         UsageModule,
+        BillingModule,
         GenerateModule,
         AdminModule,
       ],

@@ -16,6 +16,7 @@ import type { Env } from './config/env';
 import { buildOpenApi } from './openapi';
 import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
+import { Metrics } from './platform/observability/metrics';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -28,6 +29,7 @@ const OUTSIDE_PREFIX = [
   'health',
   'health/live',
   'health/ready',
+  'metrics',
   '.well-known/jwks.json',
   'verify-email',
   'reset-password',
@@ -76,7 +78,7 @@ export async function setUpApp(
       ],
     });
   }
-  setUpHooks(fastify, app.get(Readiness), log);
+  setUpHooks(fastify, app.get(Readiness), app.get(Metrics), log);
   if (env.DOCS_ENABLED) {
     SwaggerModule.setup('docs', app, () => buildOpenApi(app), {
       jsonDocumentUrl: 'openapi.json',
@@ -133,12 +135,14 @@ function setUpBodies(fastify: FastifyInstance): void {
   const parseJson = fastify.getDefaultJsonParser('error', 'error');
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
+    const { rawBody } = request.routeOptions.config as { rawBody?: boolean };
+    if (rawBody) done(null, body);
+    else if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
     else done(CommonErrors.malformedRequest());
   });
 }
 
-function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger): void {
+function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Metrics, log: Logger): void {
   fastify.addHook('onRoute', (route) => {
     const { bodyBytesMax } = (route.config ?? {}) as { bodyBytesMax?: number };
     if (bodyBytesMax !== undefined) route.bodyLimit = bodyBytesMax;
@@ -151,6 +155,8 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, log: Logger)
     done();
   });
   fastify.addHook('onResponse', (request, reply, done) => {
+    const { elapsedTime, statusCode } = reply;
+    metrics.answered(request.routeOptions.url ?? 'none', request.method, statusCode, elapsedTime / 1_000);
     logAccess(log, request, reply);
     done();
   });

@@ -1,7 +1,13 @@
 import { DataSource } from 'typeorm';
 import { ApiKey } from './api-keys/api-key.entity';
+import { ApiKeyVersion } from './api-keys/api-key-version.entity';
 import { OneTimeToken } from './auth/one-time-token.entity';
 import { Session } from './auth/session.entity';
+import { BillingAccount } from './billing/billing-account.entity';
+import { BillingEvent } from './billing/billing-event.entity';
+import { BillingTask } from './billing/billing-task.entity';
+import { PolarCheckoutRow } from './billing/polar-checkout.entity';
+import { PolarSubscriptionRow } from './billing/polar-subscription.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
 import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
@@ -19,10 +25,16 @@ import { User } from './users/user.entity';
 export const entities = [
   User,
   ApiKey,
+  ApiKeyVersion,
   Session,
   OneTimeToken,
   AttemptCount,
   UsageLog,
+  BillingAccount,
+  BillingEvent,
+  BillingTask,
+  PolarCheckoutRow,
+  PolarSubscriptionRow,
   UsageHour,
   UsageMonth,
   UsagePending,

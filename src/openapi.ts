@@ -46,6 +46,7 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
     .addTag('Password', 'Changing and resetting it.')
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
+    .addTag('Billing', 'Plans, payment and what happened to them.')
     .addTag('Generate', 'The metered API.')
     .addTag('Admin', 'For admins: accounts and the audit log.')
     .addTag('Health', 'For balancers and monitors.')

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
+import type { Environment } from '../common/principal';
 import { randomBase62, toBase62 } from '../platform/crypto/base62';
 
 /** An API key looks like this: a fixed beginning, 30 random base62 characters (178 bits) and six of checksum. */
@@ -18,8 +19,8 @@ export interface ApiKeySecret {
 }
 
 /** Makes a key; afterwards it exists in its owner's hands only. */
-export function generateApiKey(): ApiKeySecret {
-  const body = `ctx_live_${randomBase62(RANDOM_LENGTH)}`;
+export function generateApiKey(environment: Environment): ApiKeySecret {
+  const body = `ctx_${environment}_${randomBase62(RANDOM_LENGTH)}`;
   const key = body + checksum(body);
   return { key, hash: hashApiKey(key), prefix: key.slice(0, PREFIX_LENGTH) };
 }

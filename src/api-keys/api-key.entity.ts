@@ -1,7 +1,11 @@
 import { Column, Entity, Index, JoinColumn, ManyToOne, PrimaryColumn } from 'typeorm';
+import type { Environment } from '../common/principal';
 import { User } from '../users/user.entity';
 
-/** A key of a customer's backend. The key itself is not stored. */
+/**
+ * A key of a customer's backend: its name, permissions, limits and usage. Its secrets are {@link ApiKeyVersion}s:
+ * rotating the key adds one, and all of them spend from the same limits.
+ */
 @Entity('api_keys')
 export class ApiKey {
   @PrimaryColumn('uuid')
@@ -18,33 +22,38 @@ export class ApiKey {
   @Column('text')
   name!: string;
 
-  /** See `hashApiKey`. */
-  @Column('text', { unique: true, select: false })
-  keyHash!: string;
-
-  @Column('text')
-  keyPrefix!: string;
+  @Column('text', { default: 'live' })
+  environment!: Environment;
 
   @Column('boolean', { default: true })
   isActive!: boolean;
 
+  /** Empty: every ordinary operation. */
   @Column('jsonb', { default: {} })
   permissions!: Record<string, boolean>;
+
+  /** What an admin has granted; see `permissions.ts`. */
+  @Column('text', { array: true, default: [] })
+  servicePermissions!: string[];
+
+  /** Addresses and CIDR ranges that may use the key; empty: all. */
+  @Column('text', { array: true, default: [] })
+  allowedIps!: string[];
 
   @Column('integer')
   rateLimitPerMinute!: number;
 
+  /** The owner's own notes. */
+  @Column('jsonb', { default: {} })
+  metadata!: Record<string, string>;
+
   @Column('timestamptz')
   createdAt!: Date;
 
+  /** The last request that showed one of its secrets; up to a second late. */
   @Column('timestamptz', { nullable: true })
   lastUsed!: Date | null;
 
   @Column('timestamptz', { nullable: true })
   expiresAt!: Date | null;
-
-  /** Whether the key opens anything at this moment, as far as it is up to the key. */
-  isUsable(now: Date): boolean {
-    return this.isActive && (this.expiresAt === null || this.expiresAt > now);
-  }
 }

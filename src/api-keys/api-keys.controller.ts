@@ -1,7 +1,8 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Post } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
+import { Clock } from '../common/clock';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
@@ -9,15 +10,21 @@ import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
-import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto } from './api-keys.dto';
+import { ApiKeyDto, CreatedApiKeyDto } from './api-key.dto';
+import { ChangeApiKeyDto, CreateApiKeyDto, RotateApiKeyDto, VersionIdDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
-import { ApiKeysService, type NewApiKey } from './api-keys.service';
+import { ApiKeysService, type KeySettings, type RevealedApiKey } from './api-keys.service';
+import { KeyRotation } from './key-rotation.service';
 
 @ApiTags('API keys')
 @UserAccess()
 @Controller('auth/api-keys')
 export class ApiKeysController {
-  constructor(private readonly apiKeys: ApiKeysService) {}
+  constructor(
+    private readonly apiKeys: ApiKeysService,
+    private readonly rotation: KeyRotation,
+    private readonly clock: Clock,
+  ) {}
 
   @Post()
   @HttpCode(200)
@@ -37,19 +44,88 @@ export class ApiKeysController {
   )
   async create(
     @CurrentPrincipal() { userId }: UserPrincipal,
-    @Body() body: CreateApiKeyDto,
+    @Body() { name, environment = 'live', ...settings }: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
     @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    const { key, apiKey } = await this.apiKeys.create(userId, toNewApiKey(body), origin, tx);
-    return { api_key: key, api_key_info: ApiKeyDto.from(apiKey) };
+    const input = { name, environment, ...toSettings(settings) };
+    return this.reveal(await this.apiKeys.create(userId, input, origin, tx));
   }
 
   @Get()
   @ApiOperation({ summary: 'List own API keys', description: 'Inactive keys too, newest first.' })
   @ApiOkResponse({ type: [ApiKeyDto], description: 'The keys.' })
   async list(@CurrentPrincipal() { userId }: UserPrincipal): Promise<ApiKeyDto[]> {
-    return (await this.apiKeys.list(userId)).map(ApiKeyDto.from);
+    const now = this.clock.now();
+    return (await this.apiKeys.list(userId)).map((key) => ApiKeyDto.from(key, now));
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'One own API key' })
+  @ApiOkResponse({ type: ApiKeyDto, description: 'The key.' })
+  @ApiProblems(ApiKeyErrors.notFound)
+  async find(@CurrentPrincipal() { userId }: UserPrincipal, @Param() { id }: IdDto): Promise<ApiKeyDto> {
+    return ApiKeyDto.from(await this.apiKeys.find(userId, id), this.clock.now());
+  }
+
+  @Patch(':id')
+  @ApiOperation({
+    summary: 'Change an API key',
+    description: 'What is left out stays. In force within a second, without a new key.',
+  })
+  @ApiOkResponse({ type: ApiKeyDto, description: 'The key as it is now.' })
+  @ApiProblems(
+    ApiKeyErrors.notFound,
+    ApiKeyErrors.inactive,
+    ApiKeyErrors.unknownPermissions,
+    ApiKeyErrors.expiresInThePast,
+    ApiKeyErrors.rateLimitAbovePlan,
+  )
+  async change(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id }: IdDto,
+    @Body() body: ChangeApiKeyDto,
+    @Origin() origin: RequestOrigin,
+  ): Promise<ApiKeyDto> {
+    const key = await this.apiKeys.change(userId, id, toSettings(body), origin);
+    return ApiKeyDto.from(key, this.clock.now());
+  }
+
+  @Post(':id/rotate')
+  @HttpCode(200)
+  @Idempotent()
+  @RateLimited('key-creation')
+  @ApiOperation({
+    summary: 'Give an API key a new secret',
+    description:
+      'The key stays what it is: its id, name, limits, budget and usage. Its old secret goes on working for the overlap, so that your backends can change over one after the other.',
+  })
+  @ApiOkResponse({ type: CreatedApiKeyDto, description: 'The new secret and what is known about the key.' })
+  @ApiProblems(ApiKeyErrors.notFound, ApiKeyErrors.inactive, ApiKeyErrors.tooManyVersions)
+  async rotate(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id }: IdDto,
+    @Body() { overlap_hours: overlapHours }: RotateApiKeyDto,
+    @Origin() origin: RequestOrigin,
+    @CurrentTransaction() tx?: EntityManager,
+  ): Promise<CreatedApiKeyDto> {
+    return this.reveal(await this.rotation.rotate(userId, id, overlapHours, origin, tx));
+  }
+
+  @Delete(':id/versions/:version_id')
+  @ApiOperation({
+    summary: 'End an old secret of an API key',
+    description: 'Before its overlap is over, for instance when the key says `safe_to_end`.',
+  })
+  @ApiOkResponse({ type: MessageDto, description: 'The old secret opens nothing any more.' })
+  @ApiProblems(ApiKeyErrors.notFound, ApiKeyErrors.versionNotFound)
+  async endVersion(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id, version_id: versionId }: VersionIdDto,
+    @Origin() origin: RequestOrigin,
+  ): Promise<MessageDto> {
+    await this.rotation.endVersion(userId, id, versionId, origin);
+    return { message: 'Old secret ended' };
   }
 
   @Delete(':id')
@@ -64,13 +140,22 @@ export class ApiKeysController {
     await this.apiKeys.deactivate(userId, id, origin);
     return { message: 'API key deactivated' };
   }
+
+  private reveal({ key, apiKey }: RevealedApiKey): CreatedApiKeyDto {
+    return { api_key: key, api_key_info: ApiKeyDto.from(apiKey, this.clock.now()) };
+  }
 }
 
-function toNewApiKey({ name, permissions, rate_limit_per_minute, expires_at }: CreateApiKeyDto): NewApiKey {
+/** What a body says about a key; what it leaves out is left out. */
+function toSettings(body: ChangeApiKeyDto): Partial<KeySettings> {
   return {
-    name,
-    permissions: permissions ?? {},
-    rateLimitPerMinute: rate_limit_per_minute ?? undefined,
-    expiresAt: expires_at ? new Date(expires_at) : null,
+    ...(body.name !== undefined && { name: body.name }),
+    ...(body.permissions !== undefined && { permissions: body.permissions }),
+    ...(body.rate_limit_per_minute !== undefined && { rateLimitPerMinute: body.rate_limit_per_minute }),
+    ...(body.allowed_ips !== undefined && { allowedIps: body.allowed_ips }),
+    ...(body.metadata !== undefined && { metadata: body.metadata }),
+    ...(body.expires_at !== undefined && {
+      expiresAt: body.expires_at === null ? null : new Date(body.expires_at),
+    }),
   };
 }

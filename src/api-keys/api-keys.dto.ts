@@ -1,65 +1,38 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import {
-  IsInt,
-  IsObject,
-  IsOptional,
-  IsString,
-  Length,
-  Max,
-  Min,
-  Validate,
-  ValidatorConstraint,
-  type ValidatorConstraintInterface,
-} from 'class-validator';
+import { Transform } from 'class-transformer';
+import { ArrayMaxSize, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { IdDto } from '../common/id.dto';
+import { AreIpRanges } from '../common/ip-list';
+import { IsMapOf } from '../common/map-of';
 import { Optional } from '../common/optional';
+import { type Environment, environments } from '../common/principal';
 import { IsTimestamp } from '../common/timestamp';
-import type { ApiKey } from './api-key.entity';
 
-const PERMISSIONS_MAX = 64;
 const RATE_LIMIT_MAX = 2_147_483_647;
+const ADDRESSES_MAX = 100;
+const NOTES_MAX = 50;
+const NOTE_LENGTH_MAX = 500;
+const OVERLAP_HOURS_MAX = 720;
+const OVERLAP_HOURS_DEFAULT = 24;
 
-@ValidatorConstraint({ name: 'permissionMap' })
-class PermissionMap implements ValidatorConstraintInterface {
-  validate(value: unknown): boolean {
-    if (typeof value !== 'object' || value === null) return false;
-    const entries = Object.entries(value);
-    return (
-      entries.length <= PERMISSIONS_MAX &&
-      entries.every(([name, granted]) => name.length <= 64 && typeof granted === 'boolean')
-    );
-  }
-
-  defaultMessage(): string {
-    return `must be an object of at most ${PERMISSIONS_MAX} permission names, each true or false`;
-  }
-}
-
-export class CreateApiKeyDto {
-  @ApiProperty({ minLength: 1, maxLength: 255, example: 'My API Key', description: 'To tell keys apart.' })
-  @IsString()
-  @Length(1, 255)
-  name!: string;
-
+class KeySettingsDto {
   @ApiPropertyOptional({
     type: 'object',
     additionalProperties: { type: 'boolean' },
-    default: {},
     example: { read: true, generate: true },
     description:
-      'What the key may do: an empty object allows every ordinary operation, else only those set to true.',
+      'What the key may do: an empty object (the default) allows every ordinary operation, else only those set to true.',
   })
   @Optional()
-  @IsObject()
-  @Validate(PermissionMap)
+  @IsMapOf('boolean', { entriesMax: 64 })
   permissions?: Record<string, boolean>;
 
   @ApiPropertyOptional({
     type: 'integer',
     minimum: 1,
     maximum: RATE_LIMIT_MAX,
-    default: 100,
     example: 100,
-    description: 'Most requests in any 60 seconds; the plan sets the ceiling.',
+    description: 'Most requests in any 60 seconds; the plan sets the ceiling. Default: 100.',
   })
   @Optional()
   @IsInt()
@@ -72,88 +45,85 @@ export class CreateApiKeyDto {
     format: 'date-time',
     nullable: true,
     example: '2030-01-01T00:00:00Z',
-    description: 'When the key stops working, with a time zone; absent or null: never.',
+    description: 'When the key stops working, with a time zone; null (the default): never.',
   })
   @IsOptional()
   @IsTimestamp()
   expires_at?: string | null;
+
+  @ApiPropertyOptional({
+    type: [String],
+    maxItems: ADDRESSES_MAX,
+    example: ['203.0.113.0/24', '2001:db8::/48'],
+    description: 'Addresses and CIDR ranges that may use the key; empty (the default): all.',
+  })
+  @Optional()
+  @AreIpRanges()
+  @ArrayMaxSize(ADDRESSES_MAX)
+  allowed_ips?: string[];
+
+  @ApiPropertyOptional({
+    type: 'object',
+    maxProperties: NOTES_MAX,
+    additionalProperties: { type: 'string', maxLength: NOTE_LENGTH_MAX },
+    example: { team: 'search' },
+    description: 'Notes of your own; backends that verify the key see them.',
+  })
+  @Optional()
+  @IsMapOf('string', { entriesMax: NOTES_MAX, lengthMax: NOTE_LENGTH_MAX })
+  metadata?: Record<string, string>;
 }
 
-export class ApiKeyDto {
-  @ApiProperty({
-    format: 'uuid',
-    example: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
-    description: 'Id of the key.',
-  })
-  id!: string;
-
-  @ApiProperty({ example: 'My API Key', description: 'To tell keys apart.' })
+export class CreateApiKeyDto extends KeySettingsDto {
+  @ApiProperty({ minLength: 1, maxLength: 255, example: 'My API Key', description: 'To tell keys apart.' })
+  @IsString()
+  @Length(1, 255)
   name!: string;
 
-  @ApiProperty({ example: 'ctx_live_a1B2', description: 'The first 13 characters of the key.' })
-  key_prefix!: string;
-
-  @ApiProperty({ example: true, description: 'False once deactivated.' })
-  is_active!: boolean;
-
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: { type: 'boolean' },
-    example: { read: true, generate: true },
-    description: 'What the key may do; empty: every ordinary operation.',
+  @ApiPropertyOptional({
+    enum: environments,
+    example: 'live',
+    description:
+      'A label that stands in the key itself, `ctx_live_` (the default) or `ctx_test_`; both kinds may do the same.',
   })
-  permissions!: Record<string, boolean>;
-
-  @ApiProperty({ type: 'integer', example: 100, description: 'Most requests in any 60 seconds.' })
-  rate_limit_per_minute!: number;
-
-  @ApiProperty({
-    format: 'date-time',
-    example: '2026-01-31T12:00:00.000Z',
-    description: 'When the key was made.',
-  })
-  created_at!: string;
-
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'The last metered call.',
-  })
-  last_used!: string | null;
-
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'When the key stops working; null: never.',
-  })
-  expires_at!: string | null;
-
-  static from(this: void, key: ApiKey): ApiKeyDto {
-    return {
-      id: key.id,
-      name: key.name,
-      key_prefix: key.keyPrefix,
-      is_active: key.isActive,
-      permissions: key.permissions,
-      rate_limit_per_minute: key.rateLimitPerMinute,
-      created_at: key.createdAt.toISOString(),
-      last_used: key.lastUsed?.toISOString() ?? null,
-      expires_at: key.expiresAt?.toISOString() ?? null,
-    };
-  }
+  @Optional()
+  @IsIn(environments)
+  environment?: Environment;
 }
 
-export class CreatedApiKeyDto {
-  @ApiProperty({
-    example: 'ctx_live_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o50Abc12',
-    description: 'The key itself: shown this once, never again.',
+export class ChangeApiKeyDto extends KeySettingsDto {
+  @ApiPropertyOptional({
+    minLength: 1,
+    maxLength: 255,
+    example: 'My key',
+    description: 'To tell keys apart.',
   })
-  api_key!: string;
+  @Optional()
+  @IsString()
+  @Length(1, 255)
+  name?: string;
+}
 
-  @ApiProperty({ type: ApiKeyDto, description: 'What is known about the key from now on.' })
-  api_key_info!: ApiKeyDto;
+export class RotateApiKeyDto {
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 0,
+    maximum: OVERLAP_HOURS_MAX,
+    default: OVERLAP_HOURS_DEFAULT,
+    example: 24,
+    description: 'So long the old secret goes on working, in hours; 0: it ends at once.',
+  })
+  @Optional()
+  @IsInt()
+  @Min(0)
+  @Max(OVERLAP_HOURS_MAX)
+  overlap_hours: number = OVERLAP_HOURS_DEFAULT;
+}
+
+/** The `{id}` and `{version_id}` of a path. */
+export class VersionIdDto extends IdDto {
+  @ApiProperty({ format: 'uuid', description: 'Id of a secret, as the key shows it in `versions`.' })
+  @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
+  @IsUUID()
+  version_id!: string;
 }

@@ -7,6 +7,25 @@ export const ApiKeyErrors = {
     title: 'API key not found',
     detail: 'You have no API key with this id.',
   }),
+  versionNotFound: defineError({
+    code: 'api_key_version_not_found',
+    status: 404,
+    title: 'No such old secret',
+    detail: 'This key has no old secret with this id that still works. The current one ends with the key.',
+  }),
+  inactive: defineError({
+    code: 'api_key_inactive',
+    status: 409,
+    title: 'API key inactive',
+    detail: 'This key was deactivated, which is for good. Create a new one.',
+  }),
+  tooManyVersions: defineError({
+    code: 'too_many_api_key_versions',
+    status: 409,
+    title: 'Too many secrets',
+    detail: (max: number) =>
+      `${max} secrets of this key still work. End an old one first, or rotate with overlap_hours 0, which ends them all.`,
+  }),
   unknownPermissions: defineError({
     code: 'unknown_permissions',
     status: 400,

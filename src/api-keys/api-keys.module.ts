@@ -1,14 +1,18 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../platform/audit/audit.module';
+import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
+import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
+import { KeyRotation } from './key-rotation.service';
+import { KeyUses } from './key-uses';
 
 @Module({
-  imports: [TypeOrmModule.forFeature([ApiKey]), AuditModule],
+  imports: [TypeOrmModule.forFeature([ApiKey, ApiKeyVersion]), AuditModule],
   controllers: [ApiKeysController],
-  providers: [ApiKeysService],
-  exports: [ApiKeysService],
+  providers: [ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyUses],
+  exports: [ApiKeyAuthenticator, ApiKeysService],
 })
 export class ApiKeysModule {}

@@ -1,51 +1,61 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { EntityManager, In } from 'typeorm';
+import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
+import type { Environment } from '../common/principal';
 import { ENV, type Env } from '../config/env';
-import { Audit } from '../platform/audit/audit';
-import { OneSecondCache } from '../platform/cache/one-second-cache';
+import { type Actor, Audit } from '../platform/audit/audit';
 import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
 import { User } from '../users/user.entity';
+import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
-import { generateApiKey, hashApiKey, isWellFormedApiKey } from './api-key-secret';
+import { generateApiKey } from './api-key-secret';
+import type { ApiKeyVersion } from './api-key-version.entity';
+import { addVersion, lockActive, workingVersions } from './api-key-versions';
 import { ApiKeyErrors } from './api-keys.errors';
+import { KeyUses } from './key-uses';
 import { knownPermissions } from './permissions';
 
-/** What the maker of a key decides. */
-export interface NewApiKey {
+/** What the owner of a key decides, and may change later. */
+export interface KeySettings {
   readonly name: string;
   readonly permissions: Record<string, boolean>;
-  /** Undefined: the default, within the plan. */
-  readonly rateLimitPerMinute: number | undefined;
+  readonly rateLimitPerMinute: number;
+  readonly allowedIps: string[];
+  readonly metadata: Record<string, string>;
   readonly expiresAt: Date | null;
 }
 
-/** A key with its owner. */
-export type OwnedApiKey = ApiKey & { user: User };
+/** A key to be made; what is left out takes its default. */
+export type NewApiKey = Partial<KeySettings> & { readonly name: string; readonly environment?: Environment };
+
+/** A key with its secrets that still work, the current one first. */
+export type ApiKeyWithVersions = ApiKey & { readonly versions: readonly ApiKeyVersion[] };
+
+/** The one answer that holds a key's text. */
+export interface RevealedApiKey {
+  readonly key: string;
+  readonly apiKey: ApiKeyWithVersions;
+}
 
 @Injectable()
 export class ApiKeysService {
   private readonly permissions: readonly string[];
-  /** By hash. */
-  private readonly known: OneSecondCache<OwnedApiKey>;
 
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly audit: Audit,
+    private readonly authenticator: ApiKeyAuthenticator,
+    private readonly uses: KeyUses,
     @Inject(ENV) private readonly env: Env,
   ) {
     this.permissions = knownPermissions(env.EXTRA_PERMISSIONS);
-    this.known = new OneSecondCache(
-      (hashes) => this.readKnown(hashes),
-      () => clock.nowMs(),
-    );
   }
 
   /**
-   * Makes a key. The answer is the only moment the key exists outside its owner's hands.
+   * Makes a key. The answer is the only moment its text exists outside its owner's hands.
    * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
    */
   async create(
@@ -53,12 +63,11 @@ export class ApiKeysService {
     input: NewApiKey,
     origin: RequestOrigin,
     outer: EntityManager = this.db,
-  ): Promise<{ key: string; apiKey: ApiKey }> {
-    const unknown = Object.keys(input.permissions).filter((name) => !this.permissions.includes(name));
-    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
+  ): Promise<RevealedApiKey> {
     const now = this.clock.now();
-    if (input.expiresAt && input.expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
-    const { key, hash, prefix } = generateApiKey();
+    const { environment = 'live', rateLimitPerMinute, ...settings } = input;
+    this.check(settings, now);
+    const secret = generateApiKey(environment);
 
     const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
@@ -74,50 +83,86 @@ export class ApiKeysService {
       const made = Object.assign(new ApiKey(), {
         id: uuidv7(),
         userId,
-        name: input.name,
-        keyHash: hash,
-        keyPrefix: prefix,
+        environment,
         isActive: true,
-        permissions: input.permissions,
-        rateLimitPerMinute: rateWithinPlan(input.rateLimitPerMinute, plan),
-        createdAt: now,
+        permissions: {},
+        servicePermissions: [],
+        allowedIps: [],
+        metadata: {},
         lastUsed: null,
-        expiresAt: input.expiresAt,
+        expiresAt: null,
+        ...settings,
+        rateLimitPerMinute: rateWithinPlan(rateLimitPerMinute, plan),
+        createdAt: now,
       });
       await tx.insert(ApiKey, made);
-      await this.audit.record(
-        {
-          action: 'key.created',
-          by: { id: userId, origin },
-          subjectId: userId,
-          targetId: made.id,
-          details: { name: made.name },
-        },
-        tx,
-      );
-      return made;
+      const version = await addVersion(made.id, secret, now, tx);
+      await this.record('key.created', { id: userId, origin }, made, { name: made.name }, tx);
+      return Object.assign(made, { versions: [version] });
     });
-    return { key, apiKey };
+    return { key: secret.key, apiKey };
   }
 
   /** All keys of a user, inactive ones too, newest first. */
-  list(userId: string): Promise<ApiKey[]> {
-    return this.db.find(ApiKey, { where: { userId }, order: { id: 'DESC' } });
+  async list(userId: string): Promise<ApiKeyWithVersions[]> {
+    // What this process knows of their last use is part of the answer.
+    await this.uses.write();
+    const keys = await this.db.find(ApiKey, { where: { userId }, order: { id: 'DESC' } });
+    const versions = await workingVersions(
+      keys.map(({ id }) => id),
+      this.clock.now(),
+      this.db,
+    );
+    return keys.map((key) =>
+      Object.assign(key, { versions: versions.filter(({ apiKeyId }) => apiKeyId === key.id) }),
+    );
+  }
+
+  /** @throws ApiError `api_key_not_found` also for another user's key: its existence is not ours to tell. */
+  async find(userId: string, id: string): Promise<ApiKeyWithVersions> {
+    await this.uses.write();
+    const key = await this.db.findOneBy(ApiKey, { id, userId });
+    if (!key) throw ApiKeyErrors.notFound();
+    return Object.assign(key, { versions: await workingVersions([id], this.clock.now(), this.db) });
+  }
+
+  /**
+   * Changes what a key may do and how it is called; what is left out stays.
+   * @throws ApiError as {@link create}, `api_key_not_found`, `api_key_inactive`.
+   */
+  async change(
+    userId: string,
+    id: string,
+    changes: Partial<KeySettings>,
+    origin: RequestOrigin,
+  ): Promise<ApiKeyWithVersions> {
+    this.check(changes, this.clock.now());
+    await this.db.transaction(async (tx) => {
+      const key = await lockActive(userId, id, tx);
+      const owner = await tx.findOneByOrFail(User, { id: userId });
+      if (changes.rateLimitPerMinute !== undefined)
+        rateWithinPlan(changes.rateLimitPerMinute, plans[owner.tier]);
+      const names = Object.keys(changes);
+      if (names.length === 0) return;
+      await tx.update(ApiKey, { id }, changes);
+      const details = { changed: names.join(', ') };
+      await this.record('key.changed', { id: userId, origin }, key, details, tx);
+    });
+    this.authenticator.forgetKey(id);
+    return this.find(userId, id);
   }
 
   /**
    * Ends a key, for good; doing it twice changes nothing.
-   * @throws ApiError `api_key_not_found` also for another user's key: its existence is not ours to tell.
+   * @throws ApiError `api_key_not_found`.
    */
   async deactivate(userId: string, id: string, origin: RequestOrigin): Promise<void> {
     await this.db.transaction(async (tx) => {
       const { affected } = await tx.update(ApiKey, { id, userId, isActive: true }, { isActive: false });
-      if (affected) {
-        const by = { id: userId, origin };
-        await this.audit.record({ action: 'key.deactivated', by, subjectId: userId, targetId: id }, tx);
-      } else if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
+      if (affected) await this.record('key.deactivated', { id: userId, origin }, { id, userId }, {}, tx);
+      else if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
     });
-    this.known.evictWhere((key) => key.id === id.toLowerCase());
+    this.authenticator.forgetKey(id);
   }
 
   /** Ends all keys of a user; call {@link forget} after the commit. */
@@ -127,27 +172,24 @@ export class ApiKeysService {
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */
   forget(userId: string): void {
-    this.known.evictWhere((key) => key.userId === userId);
+    this.authenticator.forgetUser(userId);
   }
 
-  /**
-   * The key and its owner, when the text is a key that opens something now; else null. At most a second behind the
-   * database, which garbage never reaches.
-   */
-  async authenticate(text: string): Promise<OwnedApiKey | null> {
-    if (!isWellFormedApiKey(text)) return null;
-    const apiKey = await this.known.get(hashApiKey(text));
-    return apiKey?.user.isActive && apiKey.isUsable(this.clock.now()) ? apiKey : null;
+  /** @throws ApiError `unknown_permissions`, `expires_in_the_past`. */
+  private check({ permissions = {}, expiresAt = null }: Partial<KeySettings>, now: Date): void {
+    const unknown = Object.keys(permissions).filter((name) => !this.permissions.includes(name));
+    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
+    if (expiresAt && expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
   }
 
-  private async readKnown(hashes: readonly string[]): Promise<Map<string, OwnedApiKey>> {
-    const keys = await this.db
-      .createQueryBuilder(ApiKey, 'key')
-      .addSelect('key.keyHash')
-      .innerJoinAndSelect('key.user', 'user')
-      .where({ keyHash: In([...hashes]) })
-      .getMany();
-    return new Map((keys as OwnedApiKey[]).map((key) => [key.keyHash, key]));
+  private record(
+    action: 'key.created' | 'key.changed' | 'key.deactivated',
+    by: Actor,
+    { id, userId }: Pick<ApiKey, 'id' | 'userId'>,
+    details: Record<string, string>,
+    tx: EntityManager,
+  ): Promise<void> {
+    return this.audit.record({ action, by, subjectId: userId, targetId: id, details }, tx);
   }
 }
 

@@ -3,6 +3,7 @@ import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
+import { ApiError } from '../common/api-error';
 import { CommonErrors } from '../common/common.errors';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
@@ -11,6 +12,8 @@ import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Audit } from '../platform/audit/audit';
 import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
+
+const ALLOWED_ADDRESS = 'a request from an address that the API key allows (allowed_ips)';
 
 /** Step 1 of the pipeline: finds the caller and checks that the route is for him. A route that does not say whom it is for is for nobody. */
 @Injectable()
@@ -34,33 +37,38 @@ export class AuthGuard implements CanActivate {
     const request = context.switchToHttp().getRequest<FastifyRequest & RequestState>();
     const credential = credentialOf(request);
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
-    request.user = await this.authenticate(credential, request);
-    authorize(access, request.user);
+    request.user = await this.authenticate(credential, request, access);
+    authorize(access, request.user, request.ip);
     return true;
   }
 
-  /** Wrong credentials are counted per address, and only wrong ones. */
-  private async authenticate(credential: Credential, request: FastifyRequest): Promise<Principal> {
+  /** Wrong credentials are counted per address, and only wrong ones. Why a key is refused is told where keys belong. */
+  private async authenticate(
+    credential: Credential,
+    request: FastifyRequest,
+    access: Access | undefined,
+  ): Promise<Principal> {
     const claim = addressClaim('wrong-credentials', request.ip);
     const tooMany = rateLimited(this.limiter.lookHere([claim]));
     if (tooMany) throw tooMany;
-    const principal =
+    const found =
       credential.kind === 'api-key'
         ? await ask(this.apiKeys, { headers: { 'x-api-key': credential.text } })
         : await ask(this.accessTokens, request);
-    if (principal) return principal;
+    if (!(found instanceof ApiError)) return found;
     this.audit.note({
       action: 'credentials.refused',
       by: { id: null, origin: originOf(request) },
       subjectId: null,
       result: 'failure',
     });
-    throw rateLimited(await this.limiter.take([claim])) ?? CommonErrors.invalidCredentials();
+    const told = access?.kind === 'api_key' ? found : CommonErrors.invalidCredentials();
+    throw rateLimited(await this.limiter.take([claim])) ?? told;
   }
 }
 
 /** @throws ApiError 403 when the caller is known but the route is not for him. */
-function authorize(access: Access | undefined, principal: Principal | undefined): void {
+function authorize(access: Access | undefined, principal: Principal | undefined, address: string): void {
   if (!access || access.kind === 'public' || !principal) throw CommonErrors.forbidden(wanted(access));
   if (principal.kind !== access.kind) throw CommonErrors.forbidden(wanted(access));
   if (
@@ -70,12 +78,9 @@ function authorize(access: Access | undefined, principal: Principal | undefined)
   ) {
     throw CommonErrors.forbidden(wanted(access));
   }
-  if (
-    access.kind === 'api_key' &&
-    principal.kind === 'api_key' &&
-    !allows(principal.permissions, access.permission)
-  ) {
-    throw CommonErrors.insufficientPermissions(access.permission);
+  if (access.kind === 'api_key' && principal.kind === 'api_key') {
+    if (principal.allowedIps?.has(address) === false) throw CommonErrors.forbidden(ALLOWED_ADDRESS);
+    if (!allows(principal, access.permission)) throw CommonErrors.insufficientPermissions(access.permission);
   }
 }
 

@@ -3,7 +3,10 @@ import { PassportStrategy } from '@nestjs/passport';
 import type { FastifyRequest } from 'fastify';
 import { HeaderAPIKeyStrategy } from 'passport-headerapikey';
 import { Strategy as JwtStrategy } from 'passport-jwt';
-import { ApiKeysService } from '../api-keys/api-keys.service';
+import { ApiKeyAuthenticator } from '../api-keys/api-key-authenticator';
+import { ApiError } from '../common/api-error';
+import { CommonErrors } from '../common/common.errors';
+import { keyRefusals } from '../common/denials';
 import type { ApiKeyPrincipal, Principal, UserPrincipal } from '../common/principal';
 import { AccessTokens } from './access-tokens';
 import { SessionsService } from './sessions.service';
@@ -65,38 +68,34 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
 /** Takes an API key, from `X-API-Key`. */
 @Injectable()
 export class ApiKeyStrategy extends PassportStrategy(HeaderAPIKeyStrategy) {
-  constructor(private readonly apiKeys: ApiKeysService) {
+  constructor(private readonly authenticator: ApiKeyAuthenticator) {
     super({ header: 'X-API-Key', prefix: '' }, false);
   }
 
-  async validate(text: string): Promise<ApiKeyPrincipal | null> {
-    const key = await this.apiKeys.authenticate(text);
-    return (
-      key && {
-        kind: 'api_key',
-        userId: key.userId,
-        apiKeyId: key.id,
-        permissions: key.permissions,
-        rateLimitPerMinute: key.rateLimitPerMinute,
-        tier: key.user.tier,
-      }
-    );
+  /** @throws ApiError that says why the key opens nothing. */
+  async validate(text: string): Promise<ApiKeyPrincipal> {
+    const { state, principal } = await this.authenticator.authenticate(text);
+    if (state === 'VALID') return principal;
+    throw keyRefusals[state]();
   }
 }
 
 /**
  * Asks a passport strategy about a request: it reports through methods that its caller puts on a copy of it.
  * Passport itself keeps strategies per process, where two applications would take each other's.
- * @returns who the strategy found, or null when it refuses.
+ * @returns who the strategy found, or the error it refuses with.
  */
-export function ask(strategy: object, request: WithHeaders): Promise<Principal | null> {
+export function ask(strategy: object, request: WithHeaders): Promise<Principal | ApiError> {
   return new Promise((resolve, reject) => {
     const asked = Object.assign(Object.create(strategy) as { authenticate(request: WithHeaders): void }, {
       success: resolve,
       fail: () => {
-        resolve(null);
+        resolve(CommonErrors.invalidCredentials());
       },
-      error: reject,
+      error: (error: Error) => {
+        if (error instanceof ApiError) resolve(error);
+        else reject(error);
+      },
     });
     asked.authenticate(request);
   });

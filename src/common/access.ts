@@ -1,6 +1,7 @@
 import { applyDecorators, SetMetadata } from '@nestjs/common';
-import { ApiBearerAuth, ApiSecurity } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiExtension, ApiSecurity } from '@nestjs/swagger';
 import { CommonErrors } from './common.errors';
+import { KeyErrors } from './denials';
 import { ApiProblems } from './problem-docs';
 
 /** Who may call a route; read by AuthGuard, which refuses a route that does not say. */
@@ -31,15 +32,18 @@ export const AdminAccess = (): MethodDecorator & ClassDecorator =>
     ApiProblems(CommonErrors.authenticationRequired, CommonErrors.invalidCredentials, CommonErrors.forbidden),
   );
 
-/** A backend with an API key that has the permission; an access token is refused. */
+/** A backend with an API key that has the permission, which the document shows too; an access token is refused. */
 export const ApiKeyAccess = (permission: string): MethodDecorator & ClassDecorator =>
   applyDecorators(
     SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'api_key', permission }),
     ApiSecurity('api_key'),
     ApiBearerAuth('api_key_as_bearer'),
+    ApiExtension('x-permission', permission),
     ApiProblems(
       CommonErrors.authenticationRequired,
       CommonErrors.invalidCredentials,
+      KeyErrors.disabled,
+      KeyErrors.expired,
       CommonErrors.forbidden,
       CommonErrors.insufficientPermissions,
     ),

@@ -1,8 +1,13 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import type { IpList } from './ip-list';
 
 /** The tiers of a plan, lowest first; what each includes stands in `users/plans.ts`. */
 export const tiers = ['free', 'starter', 'professional', 'enterprise', 'internal'] as const;
 export type Tier = (typeof tiers)[number];
+
+/** A label that a key's text shows (`ctx_live_`, `ctx_test_`), for whoever handles it. */
+export const environments = ['live', 'test'] as const;
+export type Environment = (typeof environments)[number];
 
 /** A person, known by a bearer access token. */
 export interface UserPrincipal {
@@ -18,7 +23,12 @@ export interface ApiKeyPrincipal {
   readonly kind: 'api_key';
   readonly userId: string;
   readonly apiKeyId: string;
+  readonly environment: Environment;
   readonly permissions: Readonly<Record<string, boolean>>;
+  /** What only an admin grants. */
+  readonly servicePermissions: readonly string[];
+  /** Who may use the key; null: everyone. */
+  readonly allowedIps: IpList | null;
   readonly rateLimitPerMinute: number;
   readonly tier: Tier;
 }

@@ -62,6 +62,15 @@ const mailAddress = z
   .string()
   .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
 
+const polarProduct = (tier: string) =>
+  z
+    .guid('must be the id of a product, a UUID')
+    .transform((id) => id.toLowerCase())
+    .optional()
+    .describe(
+      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
+    );
+
 const PEM_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/g;
 
 function isP256PrivateKey(pem: string): boolean {
@@ -112,6 +121,14 @@ export const settings = z.object({
     .transform((text) => text === 'true')
     .optional()
     .describe('Serve `/docs` and `/openapi.json`. Default: true, in production false.'),
+
+  METRICS_TOKEN: z
+    .string()
+    .min(16, 'must have 16 characters or more')
+    .optional()
+    .describe(
+      'Asked for at `GET /metrics`, as bearer token. Default: in development anybody may read it, in production nobody.',
+    ),
 
   DATABASE_URL: urlOf('postgres', 'postgresql')
     .optional()
@@ -193,6 +210,32 @@ export const settings = z.object({
   ANTHROPIC_BASE_URL: urlOf('https', 'http')
     .optional()
     .describe('Another address for Anthropic, with its version (`.../v1`).'),
+  POLAR_API_KEY: z
+    .string()
+    .optional()
+    .describe(
+      'Turns billing on: an organization access token of Polar (`polar_oat_...`). See docs/billing.md.',
+    ),
+  POLAR_WEBHOOK_SECRET: commaList
+    .refine(
+      (secrets) => secrets.length > 0 && secrets.every((secret) => secret.length >= 32),
+      'must hold one or more secrets of at least 32 characters each',
+    )
+    .optional()
+    .describe(
+      "Secret of Polar's webhook endpoint; while it is exchanged, the new and the old one with a comma between them. Without it webhooks are answered with 503.",
+    ),
+  POLAR_SERVER: z
+    .union(
+      [z.enum(['production', 'sandbox']), urlOf('https', 'http')],
+      'must be production, sandbox or a URL beginning with https:// or http://',
+    )
+    .default('production')
+    .describe("Which Polar: `production`, `sandbox`, or another server's URL without `/v1`."),
+  POLAR_FLUSH_SECONDS: integer(1, 3_600, 60).describe('How often usage is reported to Polar, in seconds.'),
+  POLAR_PRODUCT_STARTER: polarProduct('starter'),
+  POLAR_PRODUCT_PROFESSIONAL: polarProduct('professional'),
+  POLAR_PRODUCT_ENTERPRISE: polarProduct('enterprise'),
   PROVIDER_TIMEOUT_SECONDS: integer(1, 300, 60).describe(
     'Longest wait for a provider, in seconds; then 504.',
   ),

@@ -62,6 +62,7 @@ export const policies = {
     windowSeconds: 60,
     limit: (who) => (who?.tier === 'internal' ? null : 10),
   },
+  billing: { scope: 'user', windowSeconds: 60, limit: 20 },
 } as const satisfies Record<string, Policy>;
 
 export type PolicyName = keyof typeof policies;

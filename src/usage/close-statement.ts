@@ -36,19 +36,10 @@ export const CLOSE_SQL = `
     SET requests = kept.requests + excluded.requests,
         tokens = kept.tokens + excluded.tokens,
         cost_usd = kept.cost_usd + excluded.cost_usd
-  ), pending AS (
-    INSERT INTO usage_pending AS kept (user_id, meter, amount)
-    SELECT user_id, 'tokens', sum(tokens_used) FROM line GROUP BY 1 HAVING sum(tokens_used) <> 0 ORDER BY 1
-    ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount
-  ), touched AS (
-    SELECT api_keys.id, latest.created_at
-    FROM (SELECT api_key_id, max(created_at) AS created_at FROM line GROUP BY api_key_id) latest
-    JOIN api_keys ON api_keys.id = latest.api_key_id
-    ORDER BY api_keys.id
-    FOR NO KEY UPDATE OF api_keys
   )
-  UPDATE api_keys SET last_used = greatest(last_used, touched.created_at)
-  FROM touched WHERE api_keys.id = touched.id`;
+  INSERT INTO usage_pending AS kept (user_id, meter, amount)
+  SELECT user_id, 'tokens', sum(tokens_used) FROM line GROUP BY 1 HAVING sum(tokens_used) <> 0 ORDER BY 1
+  ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount`;
 
 /** The parameters of {@link CLOSE_SQL}: a column each. */
 export function closeParameters(lines: readonly UsageLog[]): unknown[] {

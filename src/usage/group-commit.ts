@@ -26,6 +26,11 @@ export class GroupCommit<Item, Result = void> {
     private readonly isItemsFault: (error: unknown) => boolean,
   ) {}
 
+  /** How many items wait for their batch. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
   /**
    * Resolves once the item is committed.
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.

@@ -1,6 +1,8 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import type { Counter } from 'prom-client';
 import { EntityManager, QueryFailedError } from 'typeorm';
 import { CLOSE_SQL, closeParameters } from './close-statement';
+import { Metrics } from '../platform/observability/metrics';
 import { GroupCommit } from './group-commit';
 import { Partitions } from './partitions';
 import type { UsageLog } from './usage-log.entity';
@@ -10,10 +12,22 @@ import type { UsageLog } from './usage-log.entity';
 export class Ledger implements OnApplicationShutdown {
   private readonly closing = new GroupCommit<UsageLog>((lines) => this.close(lines), isDataError);
 
+  private readonly tokens: Counter;
+  private readonly costUsd: Counter;
+  private readonly batches: Counter;
+  private readonly batchSeconds: Counter;
+
   constructor(
     private readonly db: EntityManager,
     private readonly partitions: Partitions,
-  ) {}
+    metrics: Metrics,
+  ) {
+    this.tokens = metrics.counter('usage_tokens_total', 'Tokens metered by this process.');
+    this.costUsd = metrics.counter('usage_cost_total', 'US dollars metered by this process.');
+    this.batches = metrics.counter('usage_batches_total', 'Batches of ledger lines that were committed.');
+    this.batchSeconds = metrics.counter('usage_batch_seconds_total', 'Time their commits took together.');
+    metrics.gauge('usage_queue_lines', 'Ledger lines that wait for their batch.', () => this.closing.waiting);
+  }
 
   /**
    * Resolves once the line is committed.
@@ -30,6 +44,7 @@ export class Ledger implements OnApplicationShutdown {
 
   private async close(lines: readonly UsageLog[]): Promise<[]> {
     const columns = closeParameters(lines);
+    const startedMs = performance.now();
     try {
       await this.db.query(CLOSE_SQL, columns);
     } catch (error) {
@@ -38,7 +53,17 @@ export class Ledger implements OnApplicationShutdown {
       // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
       await this.db.query(CLOSE_SQL, columns);
     }
+    this.note(lines, (performance.now() - startedMs) / 1_000);
     return [];
+  }
+
+  private note(lines: readonly UsageLog[], seconds: number): void {
+    this.batches.inc();
+    this.batchSeconds.inc(seconds);
+    for (const { tokensUsed, costUsd } of lines) {
+      this.tokens.inc(tokensUsed);
+      this.costUsd.inc(Number(costUsd));
+    }
   }
 }
 

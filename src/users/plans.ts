@@ -6,6 +6,10 @@ export interface Plan {
   readonly name: string;
   /** US dollars a month. */
   readonly priceUsdPerMonth: number;
+  /** Tokens that the price includes, each month. */
+  readonly tokensIncludedPerMonth: number;
+  /** What happens to calls beyond them. */
+  readonly beyondIncluded: 'refused' | 'billed';
   /** Most keys that are active at once. */
   readonly activeKeysMax: number;
   /** Most a key's own `rate_limit_per_minute` may be. */
@@ -18,12 +22,17 @@ export interface Plan {
 /** `rate_limit_per_minute` of a key whose maker names none. */
 export const KEY_RATE_PER_MINUTE_DEFAULT = 100;
 
+/** What Polar charges for each token beyond the included ones, in nano-dollars: 0.0001 USD. */
+export const TOKEN_BEYOND_NANO_USD = 100_000n;
+
 /** The one catalogue of tiers. */
 export const plans: Readonly<Record<Tier, Plan>> = {
   free: {
     tier: 'free',
     name: 'Free',
     priceUsdPerMonth: 0,
+    tokensIncludedPerMonth: 10_000,
+    beyondIncluded: 'refused',
     activeKeysMax: 5,
     keyRatePerMinuteMax: 100,
     requestsPerHourMax: 3_000,
@@ -33,6 +42,8 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     tier: 'starter',
     name: 'Starter',
     priceUsdPerMonth: 29,
+    tokensIncludedPerMonth: 100_000,
+    beyondIncluded: 'billed',
     activeKeysMax: 20,
     keyRatePerMinuteMax: 1_000,
     requestsPerHourMax: 30_000,
@@ -42,6 +53,8 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     tier: 'professional',
     name: 'Professional',
     priceUsdPerMonth: 99,
+    tokensIncludedPerMonth: 1_000_000,
+    beyondIncluded: 'billed',
     activeKeysMax: 100,
     keyRatePerMinuteMax: 10_000,
     requestsPerHourMax: 300_000,
@@ -51,6 +64,8 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     tier: 'enterprise',
     name: 'Enterprise',
     priceUsdPerMonth: 299,
+    tokensIncludedPerMonth: 10_000_000,
+    beyondIncluded: 'billed',
     activeKeysMax: 1_000,
     keyRatePerMinuteMax: 100_000,
     requestsPerHourMax: 3_000_000,
@@ -60,6 +75,8 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     tier: 'internal',
     name: 'Internal',
     priceUsdPerMonth: 0,
+    tokensIncludedPerMonth: 0,
+    beyondIncluded: 'billed',
     activeKeysMax: 10_000,
     keyRatePerMinuteMax: 2_147_483_647,
     requestsPerHourMax: null,

@@ -53,7 +53,9 @@ describe('access', () => {
         route: route.name,
         verdict: wantedOf(route, kind.says),
       });
-      if (verdict === 'in') expect(answer.status).toBeLessThan(500);
+      // What needs something that is not configured says so, behind the guard.
+      const mayFail = String(answer.body?.code).endsWith('_not_configured');
+      if (verdict === 'in') expect(answer.status).toBeLessThan(mayFail ? 504 : 500);
       else expect(answer.status).toBe(refusals[verdict]);
       if (answer.status === 401) expect(answer.headers.get('www-authenticate')).toMatch(/^Bearer /);
       cells += 1;

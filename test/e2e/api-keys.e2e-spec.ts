@@ -1,4 +1,6 @@
+import { In } from 'typeorm';
 import { ApiKey } from '../../src/api-keys/api-key.entity';
+import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
 import type { Tier } from '../../src/common/principal';
 import { User } from '../../src/users/user.entity';
@@ -64,6 +66,18 @@ describe('API keys', () => {
       ['a permission that is not a boolean', { permissions: { read: 'yes' } }, 'validation_failed'],
       ["somebody else's id", { user_id: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d' }, 'validation_failed'],
       ['an empty name', { name: '' }, 'validation_failed'],
+      ['a range that is none', { allowed_ips: ['203.0.113.0/33'] }, 'validation_failed'],
+      ['an address that is no text', { allowed_ips: [7] }, 'validation_failed'],
+      ['101 ranges', { allowed_ips: Array(101).fill('203.0.113.1') }, 'validation_failed'],
+      ['another environment', { environment: 'prod' }, 'validation_failed'],
+      ['notes that are no text', { metadata: { a: 1 } }, 'validation_failed'],
+      [
+        '51 notes',
+        { metadata: Object.fromEntries([...Array(51).keys()].map((n) => [`n${n}`, ''])) },
+        'validation_failed',
+      ],
+      ['a long note', { metadata: { a: 'x'.repeat(501) } }, 'validation_failed'],
+      ['a note with a long name', { metadata: { ['x'.repeat(65)]: '' } }, 'validation_failed'],
     ])('refuses %s', async (_what, fields, code) => {
       const user = await t.make.user();
       const answer = await create(user.token, { name: 'key', ...fields });
@@ -147,8 +161,8 @@ describe('API keys', () => {
     });
 
     it('works for two keys that share a prefix', async () => {
-      const [a, b] = [await t.make.apiKey(), await t.make.apiKey({ keyPrefix: 'ctx_live_same' })];
-      await t.db.update(ApiKey, { id: a.id }, { keyPrefix: b.keyPrefix });
+      const [a, b] = [await t.make.apiKey(), await t.make.apiKey()];
+      await t.db.update(ApiKeyVersion, { apiKeyId: In([a.id, b.id]) }, { keyPrefix: 'ctx_live_same' });
       expect((await call(a.key)).status).toBe(200);
       expect((await call(b.key)).status).toBe(200);
     });
@@ -204,7 +218,7 @@ describe('API keys', () => {
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
       const queries = jest.spyOn(t.db, 'createQueryBuilder');
-      const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKey);
+      const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKeyVersion);
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0
           ? `${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}`
@@ -223,7 +237,7 @@ describe('API keys', () => {
     });
 
     it('refuses a well-formed key that nobody has', async () => {
-      expect((await call(generateApiKey().key)).status).toBe(401);
+      expect((await call(generateApiKey('live').key)).status).toBe(401);
     });
 
     it('is refused in the query', async () => {

@@ -31,7 +31,8 @@ describe('archiving the ledger', () => {
     return Promise.all(lines.map((line) => ledger.append(usageLine(line))));
   };
   const at = (time: string): Partial<UsageLog> => ({ createdAt: new Date(time) });
-  const archive = (before: string): Promise<ArchivedMonth[]> => Array.fromAsync(archiveUsage(owner, before, folder));
+  const archive = (before: string): Promise<ArchivedMonth[]> =>
+    Array.fromAsync(archiveUsage(owner, before, folder));
   const textOf = (name: string): string => gunzipSync(readFileSync(join(folder, name))).toString();
   const countLines = async (): Promise<number> => {
     const [row] = await t.db.query<{ count: number }[]>('SELECT count(*)::int AS count FROM usage_logs');
@@ -58,7 +59,12 @@ describe('archiving the ledger', () => {
 
   it('writes what COPY reads back as it was: nulls, empty texts, quotes, line breaks and all', async () => {
     const hostile = ['', '"', 'a,b', 'a\nb', '\r\n"', '=1+1', 'é𝕏', '\\N', 'NULL'];
-    await append(hostile.flatMap((model) => [{ ...at('2024-01-05T00:00:00Z'), model }, { ...at('2024-01-06T00:00:00Z'), provider: model }]));
+    await append(
+      hostile.flatMap((model) => [
+        { ...at('2024-01-05T00:00:00Z'), model },
+        { ...at('2024-01-06T00:00:00Z'), provider: model },
+      ]),
+    );
     const before = await t.db.query<{ row: string }[]>('SELECT t::text AS row FROM usage_logs t ORDER BY 1');
     await archive('2024-02');
     const rows = parseCopyCsv(textOf('usage_logs_2024_01.csv.gz'));
@@ -75,11 +81,24 @@ describe('archiving the ledger', () => {
 
   it('M5: leaves the sums as they were, and right', async () => {
     const user = await t.make.user();
-    await append([at('2024-01-05T00:00:00Z'), { ...at('2024-01-06T00:00:00Z'), userId: user.id }, { userId: user.id }]);
+    await append([
+      at('2024-01-05T00:00:00Z'),
+      { ...at('2024-01-06T00:00:00Z'), userId: user.id },
+      { userId: user.id },
+    ]);
     const read = async (): Promise<unknown[]> => {
-      const queries = ['stats', 'forecast', 'timeseries?granularity=month&from=2024-01-01T00:00:00Z&to=2024-03-01T00:00:00Z'];
-      const answers = await Promise.all(queries.map((query) => t.http.get(`/auth/usage/${query}`, { bearer: user.token })));
-      return answers.map(({ body }) => ({ ...body, expected_requests: 0, expected_tokens: 0, expected_cost_usd: 0 }) as unknown);
+      const queries = [
+        'stats',
+        'forecast',
+        'timeseries?granularity=month&from=2024-01-01T00:00:00Z&to=2024-03-01T00:00:00Z',
+      ];
+      const answers = await Promise.all(
+        queries.map((query) => t.http.get(`/auth/usage/${query}`, { bearer: user.token })),
+      );
+      return answers.map(
+        ({ body }) =>
+          ({ ...body, expected_requests: 0, expected_tokens: 0, expected_cost_usd: 0 }) as unknown,
+      );
     };
     const before = await read();
     await archive('2024-02');
@@ -111,7 +130,10 @@ describe('archiving the ledger', () => {
     await append([at('2024-01-05T00:00:00Z')]);
     const months = archiveUsage(owner, '2024-02', folder);
     const original = DataSource.prototype.transaction;
-    const spy = jest.spyOn(DataSource.prototype, 'transaction').mockImplementationOnce(async function (this: DataSource, ...args) {
+    const spy = jest.spyOn(DataSource.prototype, 'transaction').mockImplementationOnce(async function (
+      this: DataSource,
+      ...args
+    ) {
       await append([at('2024-01-06T00:00:00Z')]);
       return original.apply(this, args as never);
     } as typeof original);

@@ -1,15 +1,28 @@
 import fc from 'fast-check';
-import { stringify, parse, v7 as uuidv7 } from 'uuid';
+import { parse, v7 as uuidv7 } from 'uuid';
 import { Ledger } from '../../src/usage/ledger';
 import type { UsageLog } from '../../src/usage/usage-log.entity';
+import type { Answer } from '../support/http';
 import { hostileStrings } from '../support/route-values';
 import { startTestApp, type TestApp } from '../support/test-app';
 import { usageLine } from '../support/usage-lines';
 
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 100);
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 40);
 const SEED = 20_261_122;
 const START = Date.parse('2026-02-20T00:00:00Z');
 const DAYS = 20;
+
+interface Bucket extends Summed {
+  readonly start: string;
+  readonly groups: readonly Summed[];
+}
+
+interface Summed {
+  readonly name: string | null;
+  readonly requests: number;
+  readonly total_tokens: number;
+  readonly cost_usd: number;
+}
 
 /** Two users whose calls have all in common that calls can have, down to the ids of their keys. */
 describe('T34: usage that is read with any filter, order and page', () => {
@@ -80,13 +93,12 @@ describe('T34: usage that is read with any filter, order and page', () => {
     a.createdAt.getTime() - b.createdAt.getTime() || (a.id < b.id ? -1 : 1);
   const ids = (rows: readonly { id: string }[]): string[] => rows.map(({ id }) => id);
 
-  const get = async (what: string, query: object): Promise<{ status: number; body: any; text: string }> => {
-    // eslint-disable-line @typescript-eslint/no-explicit-any -- any field of an answer is read
+  const get = (what: string, query: object): Promise<Answer> => {
     const given = new URLSearchParams(query as Record<string, string>);
     return t.http.from().get(`/auth/usage/${what}?${given.toString()}`, { bearer: token });
   };
-  const check = (property: fc.IAsyncPropertyWithHooks<never>): Promise<void> =>
-    fc.assert(property as fc.IAsyncPropertyWithHooks<unknown>, { numRuns: RUNS, seed: SEED });
+  const check = <T extends [unknown, ...unknown[]]>(property: fc.IAsyncPropertyWithHooks<T>): Promise<void> =>
+    fc.assert(property, { numRuns: RUNS, seed: SEED });
 
   it("lists one's own lines that fit, page by page, and no other's", async () => {
     await check(
@@ -103,7 +115,7 @@ describe('T34: usage that is read with any filter, order and page', () => {
         if (first.body.pagination.cursor === null) return;
         const second = await get('logs', { ...filter, limit, cursor: first.body.pagination.cursor });
         expect(ids(second.body.data)).toEqual(expected.slice(limit, 2 * limit));
-      }) as never,
+      }),
     );
   });
 
@@ -116,7 +128,6 @@ describe('T34: usage that is read with any filter, order and page', () => {
       const { body } = await get('logs', { cursor: cursorOf(id), limit: 5 });
       expect(ids(body.data)).toEqual(ids(sorted.slice(i + 1, i + 6)));
     }
-    expect(stringify(Buffer.from(cursorOf(own[0]?.id ?? ''), 'base64url'))).toBe(own[0]?.id);
   });
 
   it("exports one's own lines that fit, and no other's", async () => {
@@ -128,7 +139,7 @@ describe('T34: usage that is read with any filter, order and page', () => {
         expect(lines.map((line) => line.slice(0, 36))).toEqual(
           ids(own.filter((line) => fits(line, filter)).sort(byTime)),
         );
-      }) as never,
+      }),
     );
   });
 
@@ -150,12 +161,11 @@ describe('T34: usage that is read with any filter, order and page', () => {
           };
           const { status, body } = await get('timeseries', query);
           if (status === 400) return;
-          const edges = [...body.data.map(({ start }: { start: string }) => start), body.to].map(
-            (edge) => new Date(edge),
-          );
-          for (const [i, bucket] of body.data.entries()) {
-            const [from, to] = [edges[i], edges[i + 1]].map((edge) => edge?.toISOString());
-            const inside = own.filter((line) => fits(line, { ...filter, from: from ?? '', to: to ?? '' }));
+          const buckets = body.data as Bucket[];
+          const edges = [...buckets.map(({ start }) => start), body.to as string];
+          for (const [i, bucket] of buckets.entries()) {
+            const [from = '', to = ''] = [edges[i], edges[i + 1]];
+            const inside = own.filter((line) => fits(line, { ...filter, from, to }));
             expect(sumOf(bucket)).toEqual(totalOf(inside));
             const column = {
               key: 'apiKeyId',
@@ -164,12 +174,10 @@ describe('T34: usage that is read with any filter, order and page', () => {
               model: 'model',
             } as const;
             const groups = Map.groupBy(inside, (line) => line[column[shape.group_by]]);
-            const shown = new Map(
-              bucket.groups.map((group: { name: string | null }) => [group.name, sumOf(group)]),
-            );
+            const shown = new Map(bucket.groups.map((group) => [group.name, sumOf(group)]));
             expect(shown).toEqual(new Map([...groups].map(([name, lines]) => [name, totalOf(lines)])));
           }
-        }) as never,
+        }),
       );
     await compare();
     const before = await get('stats', {});
@@ -178,10 +186,10 @@ describe('T34: usage that is read with any filter, order and page', () => {
     await compare();
   });
 
-  const sumOf = (shown: Record<string, number>): unknown => ({
-    requests: shown['requests'],
-    tokens: shown['total_tokens'],
-    nanoUsd: Math.round((shown['cost_usd'] ?? 0) * 1e9),
+  const sumOf = (shown: Summed): unknown => ({
+    requests: shown.requests,
+    tokens: shown.total_tokens,
+    nanoUsd: Math.round(shown.cost_usd * 1e9),
   });
   const totalOf = (lines: readonly UsageLog[]): unknown => ({
     requests: lines.length,

@@ -3,6 +3,7 @@ import type { INestApplication } from '@nestjs/common';
 import type { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { ApiKey } from '../../src/api-keys/api-key.entity';
+import { addVersion } from '../../src/api-keys/api-key-versions';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
 import { AccessTokens } from '../../src/auth/access-tokens';
 import { SessionsService } from '../../src/auth/sessions.service';
@@ -68,16 +69,18 @@ export class Factory {
 
   /** An API key; `key` is the key itself. Without `userId` its owner is new. */
   async apiKey(fields: Partial<ApiKey> = {}): Promise<ApiKey & { key: string }> {
-    const { key, hash, prefix } = generateApiKey();
+    const secret = generateApiKey(fields.environment ?? 'live');
     const userId = fields.userId ?? (await this.user()).id;
     const apiKey = Object.assign(new ApiKey(), {
       id: uuidv7(),
       name: 'test',
-      keyHash: hash,
-      keyPrefix: prefix,
+      environment: 'live',
       isActive: true,
       permissions: {},
+      servicePermissions: [],
+      allowedIps: [],
       rateLimitPerMinute: 100,
+      metadata: {},
       createdAt: this.clock.now(),
       lastUsed: null,
       expiresAt: null,
@@ -85,6 +88,7 @@ export class Factory {
       userId,
     });
     await this.db.insert(ApiKey, apiKey);
-    return Object.assign(apiKey, { key });
+    await addVersion(apiKey.id, secret, apiKey.createdAt, this.db);
+    return Object.assign(apiKey, { key: secret.key });
   }
 }

@@ -52,6 +52,10 @@ export class Http {
     return this.send('PUT', path, sent);
   }
 
+  patch(path: string, sent?: Sent): Promise<Answer> {
+    return this.send('PATCH', path, sent);
+  }
+
   delete(path: string, sent?: Sent): Promise<Answer> {
     return this.send('DELETE', path, sent);
   }

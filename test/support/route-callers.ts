@@ -4,12 +4,20 @@ import type { TestApp } from './test-app';
 
 /** What an answer says about the caller's right to call: let in, or the code of the refusal. */
 export type Verdict =
-  'in' | 'authentication_required' | 'invalid_token' | 'forbidden' | 'insufficient_permissions';
+  | 'in'
+  | 'authentication_required'
+  | 'invalid_token'
+  | 'disabled'
+  | 'expired'
+  | 'forbidden'
+  | 'insufficient_permissions';
 
 /** The status of each refusal. */
 export const refusals: Readonly<Record<Exclude<Verdict, 'in'>, number>> = {
   authentication_required: 401,
   invalid_token: 401,
+  disabled: 401,
+  expired: 401,
   forbidden: 403,
   insufficient_permissions: 403,
 };
@@ -28,7 +36,10 @@ const HOUR_MS = 3_600_000;
 const toAll = (verdict: Verdict): CallerKind['says'] => ({ user: verdict, admin: verdict, api_key: verdict });
 const asUser: CallerKind['says'] = { user: 'in', admin: 'forbidden', api_key: 'forbidden' };
 const asKey: CallerKind['says'] = { user: 'forbidden', admin: 'forbidden', api_key: 'in' };
-const everyPermission = { read: true, write: true, generate: true, 'keys:verify': true, 'usage:write': true };
+const everyPermission = {
+  permissions: { read: true, write: true, generate: true },
+  servicePermissions: ['keys:verify', 'usage:write'],
+};
 
 /** Everyone who may call. A key without the permission is let in where a route needs none. */
 export const callerKinds: readonly CallerKind[] = [
@@ -72,12 +83,12 @@ export const callerKinds: readonly CallerKind[] = [
   {
     who: 'a key with the permission',
     says: asKey,
-    credential: async (t) => ({ key: (await t.make.apiKey({ permissions: everyPermission })).key }),
+    credential: async (t) => ({ key: (await t.make.apiKey(everyPermission)).key }),
   },
   {
     who: 'a key with the permission, as bearer token',
     says: asKey,
-    credential: async (t) => ({ bearer: (await t.make.apiKey({ permissions: everyPermission })).key }),
+    credential: async (t) => ({ bearer: (await t.make.apiKey(everyPermission)).key }),
   },
   {
     who: 'a key without the permission',
@@ -88,19 +99,19 @@ export const callerKinds: readonly CallerKind[] = [
   },
   {
     who: 'an expired key',
-    says: toAll('invalid_token'),
+    says: { ...toAll('invalid_token'), api_key: 'expired' },
     credential: async (t) => ({
       key: (await t.make.apiKey({ expiresAt: new Date(t.clock.nowMs() - 1) })).key,
     }),
   },
   {
     who: 'a deactivated key',
-    says: toAll('invalid_token'),
+    says: { ...toAll('invalid_token'), api_key: 'disabled' },
     credential: async (t) => ({ key: (await t.make.apiKey({ isActive: false })).key }),
   },
   {
     who: 'a key of a suspended user',
-    says: toAll('invalid_token'),
+    says: { ...toAll('invalid_token'), api_key: 'disabled' },
     credential: async (t) => ({
       key: (await t.make.apiKey({ userId: (await t.make.user({ isActive: false })).id })).key,
     }),

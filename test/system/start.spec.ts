@@ -182,6 +182,7 @@ describe('NODE_ENV=production npm start', () => {
     for (const process of [one, other]) {
       expect((await fetch(`${process.url}/health/ready`)).status).toBe(200);
       expect((await fetch(`${process.url}/docs`)).status).toBe(404);
+      expect((await fetch(`${process.url}/metrics`)).status).toBe(404);
       expect((await fetch(`${process.url}/dev/mailbox`)).status).toBe(404);
     }
     expect(await one.interrupt()).toMatchObject({ code: 0 });

@@ -31,6 +31,11 @@ export class Passwords {
     this.decoy = this.hash(randomBytes(16).toString('hex'));
   }
 
+  /** How many wait for their turn to be hashed. */
+  get waiting(): number {
+    return this.limit.pendingCount;
+  }
+
   /**
    * Hashes a password, in Unicode form NFKC (NIST SP 800-63B, 3.1.1.2).
    * @throws ApiError `service_unavailable` when the queue is full.

@@ -23,7 +23,11 @@ export async function writeArchive(
   const draft = `${path}.partial`;
   const file = await open(draft, 'w', 0o600);
   try {
-    await pipeline(Readable.from(csvOf(columns, chunks)), createGzip(), file.createWriteStream({ autoClose: false }));
+    await pipeline(
+      Readable.from(csvOf(columns, chunks)),
+      createGzip(),
+      file.createWriteStream({ autoClose: false }),
+    );
     await file.sync();
   } finally {
     await file.close();

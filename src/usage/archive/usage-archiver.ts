@@ -46,7 +46,8 @@ export async function* archiveUsage(
   );
   for (const { name } of tables) {
     const [, year = '', month = ''] = /^usage_logs_(\d{4})_(\d{2})$/.exec(name) ?? [];
-    if (year && `${year}-${month}` < before) yield await archivePart(dataSource, name, `${year}-${month}`, folder);
+    if (year && `${year}-${month}` < before)
+      yield await archivePart(dataSource, name, `${year}-${month}`, folder);
   }
 }
 

@@ -8,8 +8,9 @@ import { RateLimited } from '../../limits/rate-limit.decorator';
 import { toCsv } from './usage-csv';
 import { UsageForecast } from './usage-forecast';
 import { type UsageLine, UsageLines } from './usage-lines';
+import { UsageLogDto, usageLogFields, UsageLogsDto } from './usage-log.dto';
 import { TimeseriesQueryDto, toUsageFilter, UsageFilterDto, UsageLogsQueryDto } from './usage-query.dto';
-import { ForecastDto, TimeseriesDto, UsageLogDto, usageLogFields, UsageLogsDto } from './usage-reading.dto';
+import { ForecastDto, TimeseriesDto } from './usage-reading.dto';
 import { type TimeseriesQuery, UsageTimeseries } from './usage-timeseries';
 
 @ApiTags('Usage')

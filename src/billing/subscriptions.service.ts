@@ -1,0 +1,136 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ApiError } from '../common/api-error';
+import { LOG } from '../common/log-token';
+import { tiers } from '../common/principal';
+import { ENV, type Env } from '../config/env';
+import { UsersService } from '../users/users.service';
+import { BillingErrors } from './billing.errors';
+import { BillingAccounts } from './billing-accounts';
+import { Catalogue, type SoldTier } from './catalogue';
+import { Checkouts, type PolarPage } from './checkouts';
+import { CustomerSync } from './customer-sync';
+import type { SubscriptionFacts } from './entitlement';
+import { PolarClient, type SubscriptionChange } from './polar-client';
+import { PolarFailure } from './polar-failure';
+
+/** Statuses of a subscription that still gives something, or will again. */
+const LIVING = ['active', 'trialing', 'past_due', 'paused', 'unpaid'];
+
+/**
+ * What a customer does about his plan. Whose subscription it is comes from his own account and never from the request;
+ * what he may do afterwards comes from Polar's state.
+ */
+@Injectable()
+export class SubscriptionsService {
+  private readonly origins: readonly string[];
+
+  constructor(
+    private readonly users: UsersService,
+    private readonly accounts: BillingAccounts,
+    private readonly catalogue: Catalogue,
+    private readonly checkouts: Checkouts,
+    private readonly customers: CustomerSync,
+    private readonly polar: PolarClient,
+    @Inject(ENV) private readonly env: Env,
+    @Inject(LOG) private readonly log: Logger,
+  ) {
+    this.origins = [new URL(env.PUBLIC_URL).origin, ...env.ALLOWED_ORIGINS];
+  }
+
+  /** @throws ApiError `billing_not_configured`, `plan_not_for_sale`, `subscription_exists`, `checkout_in_progress`, ... */
+  async checkout(userId: string, tier: SoldTier, returnUrl: string | undefined): Promise<PolarPage> {
+    this.assertConfigured();
+    const productId = this.productOf(tier);
+    if (await this.current(userId)) throw BillingErrors.subscriptionExists();
+    const { email } = await this.users.get(userId);
+    const back = this.returnUrl(returnUrl);
+    const successUrl = `${back}${back.includes('?') ? '&' : '?'}checkout_id={CHECKOUT_ID}`;
+    return this.ask(() => this.checkouts.open(productId, { userId, email, successUrl, returnUrl: back }));
+  }
+
+  /** A page for one click; made anew each time. @throws ApiError `billing_not_configured`, `no_billing_customer`, ... */
+  async portal(userId: string, returnUrl: string | undefined): Promise<PolarPage> {
+    this.assertConfigured();
+    const account = await this.accounts.find(userId);
+    if (!account?.polarCustomerId) throw BillingErrors.noCustomer.with({ retryAfterSeconds: 60 });
+    const session = await this.ask(() => this.polar.openPortal(userId, this.returnUrl(returnUrl)));
+    return { url: session.customer_portal_url, expiresAt: new Date(session.expires_at) };
+  }
+
+  /**
+   * To a higher plan at once, the difference invoiced now; to a lower one with the next period, which is paid for until then.
+   * @throws ApiError `no_subscription`, `plan_not_for_sale`, `billing_refused`, ...
+   */
+  async change(userId: string, tier: SoldTier): Promise<void> {
+    this.assertConfigured();
+    const productId = this.productOf(tier);
+    const subscription = await this.require(userId);
+    if (subscription.productId === productId) return;
+    const isUpgrade = tiers.indexOf(tier) > (subscription.tier ? tiers.indexOf(subscription.tier) : 0);
+    const proration = isUpgrade ? ('invoice' as const) : ('next_period' as const);
+    // Polar refuses to change a subscription that is to end.
+    if (subscription.cancelAtPeriodEnd)
+      await this.update(userId, subscription, { cancel_at_period_end: false });
+    await this.update(userId, subscription, { product_id: productId, proration_behavior: proration });
+  }
+
+  /** Ends the subscription with its period (true), or lets it go on (false). @throws ApiError `no_subscription`, ... */
+  async setEnding(userId: string, isEnding: boolean): Promise<void> {
+    this.assertConfigured();
+    const subscription = await this.require(userId);
+    if (subscription.cancelAtPeriodEnd === isEnding) return;
+    await this.update(userId, subscription, { cancel_at_period_end: isEnding });
+  }
+
+  private async update(userId: string, { id }: SubscriptionFacts, change: SubscriptionChange): Promise<void> {
+    await this.ask(() => this.polar.changeSubscription(id, change));
+    // It is done, whether or not its consequences can be read now: the webhook tells them too.
+    await this.customers.sync(userId).catch((error: unknown) => {
+      this.log.warn({ user_id: userId, reason: (error as Error).message }, 'state after a change not read');
+    });
+  }
+
+  private async current(userId: string): Promise<SubscriptionFacts | null> {
+    const subscription = (await this.accounts.find(userId))?.subscription ?? null;
+    return subscription && LIVING.includes(subscription.status) ? subscription : null;
+  }
+
+  private async require(userId: string): Promise<SubscriptionFacts> {
+    const subscription = await this.current(userId);
+    if (!subscription) throw BillingErrors.noSubscription();
+    return subscription;
+  }
+
+  private productOf(tier: SoldTier): string {
+    const productId = this.catalogue.productOf(tier);
+    if (productId === null) throw BillingErrors.notForSale(tier);
+    return productId;
+  }
+
+  /** @throws ApiError `invalid_return_url`: Polar's page must not lead where a stranger wants it to. */
+  private returnUrl(wanted: string | undefined): string {
+    if (!wanted) return this.env.PUBLIC_URL;
+    if (!URL.canParse(wanted)) throw BillingErrors.badReturnUrl();
+    const { origin, href, username, password } = new URL(wanted);
+    if (!this.origins.includes(origin) || username || password) throw BillingErrors.badReturnUrl();
+    return href;
+  }
+
+  private assertConfigured(): void {
+    if (!this.polar.isConfigured) throw BillingErrors.notConfigured();
+  }
+
+  /** Gives Polar's refusals their place in the catalogue. */
+  private async ask<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      if (error instanceof ApiError || !(error instanceof PolarFailure)) throw error;
+      if (error.kind === 'refused' || error.kind === 'not_found')
+        throw BillingErrors.refused.with({ cause: error });
+      const wait = error.kind === 'rate_limited' ? Math.ceil(error.retryAfterSeconds) : 5;
+      throw BillingErrors.unavailable.with({ cause: error, retryAfterSeconds: wait });
+    }
+  }
+}

@@ -1,0 +1,391 @@
+import { randomUUID } from 'node:crypto';
+import { BillingAccount } from '../../src/billing/billing-account.entity';
+import { BillingErasure } from '../../src/billing/billing-erasure';
+import { BillingEvent } from '../../src/billing/billing-event.entity';
+import { User } from '../../src/users/user.entity';
+import { type BilledApp, deliver, eventually, products, startBilledApp, sync } from '../support/billing';
+import { startTestApp, type TestApp } from '../support/test-app';
+
+jest.setTimeout(90_000);
+
+describe('billing', () => {
+  let t: BilledApp;
+
+  beforeAll(async () => {
+    t = await startBilledApp({ settings: { ALLOWED_ORIGINS: 'https://app.example.com' } });
+  });
+  afterEach(() => {
+    t.polar.heal();
+    expect(t.polar.violations).toEqual([]);
+  });
+  afterAll(() => t.close());
+
+  const accountOf = (userId: string): Promise<BillingAccount | null> =>
+    t.db.findOneBy(BillingAccount, { userId });
+  const post = (path: string, bearer: string, body: object = {}) =>
+    t.http.post(`/auth/billing/${path}`, { bearer, body });
+  const info = async (bearer: string) => (await t.http.get('/auth/billing/info', { bearer })).body;
+  const seen = (path: string): number => t.polar.requests.filter((one) => one.path === path).length;
+
+  /** A user who has bought a plan, as the service knows it. */
+  async function subscriber(tier: keyof typeof products = 'starter') {
+    const user = await t.make.user();
+    await sync(t, user.id);
+    const subscription = t.polar.store.subscribe(user.id, products[tier]);
+    await sync(t, user.id);
+    return { user, subscription };
+  }
+
+  describe('customers', () => {
+    it('B1: come into being behind the sign-up, with the user as their external id', async () => {
+      const email = t.make.email();
+      const body = { email, password: 'correct horse battery', first_name: 'Ada', last_name: 'Lovelace' };
+      const { status, body: user } = await t.http.post('/auth/register', { body });
+      expect(status).toBe(200);
+      await eventually(async () => ((await accountOf(user.id))?.polarCustomerId ?? null) !== null);
+      expect(t.polar.store.customerOf(user.id)).toMatchObject({ email, name: 'Ada Lovelace' });
+    });
+
+    it('B1: are made later when Polar hangs, drops or refuses, and sign-up and log-in do not notice', async () => {
+      t.polar.faultOf = ({ path }) => (path.endsWith('/state') ? 'drop' : 'hang');
+      const email = t.make.email();
+      const body = { email, password: 'correct horse battery' };
+      const beganMs = performance.now();
+      const { status, body: user } = await t.http.post('/auth/register', { body });
+      expect(status).toBe(200);
+      expect((await t.http.post('/auth/login', { body })).status).toBe(200);
+      expect(performance.now() - beganMs).toBeLessThan(5_000);
+      await eventually(async () => ((await accountOf(user.id))?.syncFailures ?? 0) > 0);
+      t.polar.heal();
+      t.clock.advance(3_600_000);
+      await eventually(async () => ((await accountOf(user.id))?.polarCustomerId ?? null) !== null);
+      t.clock.reset();
+    });
+
+    it('are found again when the answer to making them was lost', async () => {
+      const user = await t.make.user();
+      t.polar.faultOf = ({ method, path }) =>
+        method === 'POST' && path === '/v1/customers/' ? 'commit-then-drop' : undefined;
+      await expect(sync(t, user.id)).rejects.toThrow();
+      t.polar.heal();
+      await sync(t, user.id);
+      const customer = t.polar.store.customerOf(user.id);
+      expect(await accountOf(user.id)).toMatchObject({
+        polarCustomerId: customer?.id,
+        customerProblem: null,
+      });
+    });
+
+    it.each([
+      [true, null],
+      [false, 'email_not_verified'],
+    ])(
+      'that exist with the same address are linked for a proven address alone (%s)',
+      async (isVerified, problem) => {
+        const user = await t.make.user({ isVerified });
+        const customer = t.polar.store.addCustomer({ email: user.email });
+        await sync(t, user.id);
+        const polarCustomerId = isVerified ? customer.id : null;
+        expect(await accountOf(user.id)).toMatchObject({ polarCustomerId, customerProblem: problem });
+        expect(customer.external_id).toBe(isVerified ? user.id : null);
+      },
+    );
+
+    it('of another account are never linked, and the operator is told', async () => {
+      const user = await t.make.user();
+      t.polar.store.addCustomer({ email: user.email, external_id: randomUUID() });
+      await sync(t, user.id);
+      const account = await accountOf(user.id);
+      expect(account).toMatchObject({ polarCustomerId: null, customerProblem: 'email_of_another_customer' });
+      expect(account?.syncAt).not.toBeNull();
+      expect(t.logLines.some((line) => line.includes(user.id) && line.includes('no customer at Polar'))).toBe(
+        true,
+      );
+    });
+
+    it('and what was said about them are forgotten when the account is erased', async () => {
+      const { user, subscription } = await subscriber();
+      await deliver(
+        t,
+        t.polar.store.deliver('subscription.updated', t.polar.store.subscriptionBody(subscription)),
+      );
+      await t.settled();
+      const customer = t.polar.store.customerOf(user.id);
+      await t.db.transaction((tx) => t.app.get(BillingErasure, { strict: false }).erase(user.id, tx));
+      await t.settled();
+      expect(customer).toMatchObject({ name: null, email: `${customer?.id}@anonymous` });
+      expect(await t.db.findBy(BillingEvent, { userId: user.id })).toMatchObject([{ payload: null }]);
+    });
+  });
+
+  describe('plans and info', () => {
+    it('show every plan that can be had, and which are for sale', async () => {
+      const { token } = await t.make.user();
+      const { body } = await t.http.get('/auth/billing/plans', { bearer: token });
+      expect(
+        body.data.map((plan: { tier: string; for_sale: boolean }) => [plan.tier, plan.for_sale]),
+      ).toEqual([
+        ['free', false],
+        ['starter', true],
+        ['professional', true],
+        ['enterprise', true],
+      ]);
+      expect(body.data[1]).toMatchObject({ price_usd_per_month: 29, tokens_included_per_month: 100_000 });
+    });
+
+    it('show a new account as free, over the calendar month', async () => {
+      const { token } = await t.make.user();
+      const shown = await info(token);
+      expect(shown).toMatchObject({
+        tier: 'free',
+        status: 'none',
+        tokens_included: 10_000,
+        tokens_used: 0,
+        cost_so_far_usd: 0,
+        portal_available: false,
+      });
+      expect(shown.period_start).toMatch(/-01T00:00:00.000Z$/);
+    });
+
+    it('show a subscription with its period, what was used in it and what that costs', async () => {
+      const { user, subscription } = await subscriber();
+      const { key } = await t.make.apiKey({ userId: user.id });
+      const call = { user_id: 'a', prompt: 'Hello', provider: 'echo' };
+      const { usage } = (await t.http.post('/generate', { key, body: call })).body;
+      const shown = await info(user.token);
+      expect(shown).toMatchObject({
+        tier: 'starter',
+        status: 'active',
+        period_start: subscription.current_period_start,
+        period_end: subscription.current_period_end,
+        tokens_used: usage.total_tokens,
+        cost_so_far_usd: 29,
+        portal_available: true,
+      });
+      expect(shown.forecast_cost_usd).toBeGreaterThanOrEqual(29);
+    });
+  });
+
+  describe('checkout', () => {
+    it('gives a page of Polar, and the same one again while it is open', async () => {
+      const user = await t.make.user();
+      const first = await post('checkout', user.token, { tier: 'starter' });
+      expect(first.status).toBe(200);
+      const again = await post('checkout', user.token, { tier: 'starter' });
+      expect(again.body).toEqual(first.body);
+      expect((await post('checkout', user.token, { tier: 'professional' })).body.url).not.toBe(
+        first.body.url,
+      );
+      const [checkout] = [...t.polar.store.checkouts.values()].filter(
+        (one) => one['external_customer_id'] === user.id,
+      );
+      expect(checkout).toMatchObject({ products: [products.starter], customer_email: user.email });
+      expect(checkout?.['success_url']).toContain('checkout_id={CHECKOUT_ID}');
+      t.clock.advance(3_600_000);
+      expect((await post('checkout', user.token, { tier: 'starter' })).body.url).not.toBe(first.body.url);
+      t.clock.reset();
+    });
+
+    it('is made once for 20 requests in parallel', async () => {
+      const user = await t.make.user();
+      const before = t.polar.store.checkouts.size;
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => post('checkout', user.token, { tier: 'starter' })),
+      );
+      expect(t.polar.store.checkouts.size).toBe(before + 1);
+      const codes = new Set(answers.map(({ status, body }) => (status === 200 ? 'ok' : body.code)));
+      expect([...codes].filter((code) => code !== 'ok' && code !== 'checkout_in_progress')).toEqual([]);
+      expect(codes.has('ok')).toBe(true);
+    });
+
+    it('gives nothing by itself: the redirect proves nothing', async () => {
+      const user = await t.make.user();
+      const { body } = await post('checkout', user.token, { tier: 'enterprise' });
+      await t.http.get(`/?checkout_id=${String(body.url).split('/').at(-1)}`);
+      expect((await info(user.token)).tier).toBe('free');
+    });
+
+    it('is refused while there is a subscription, and for a plan that is not sold', async () => {
+      const { user } = await subscriber();
+      expect((await post('checkout', user.token, { tier: 'professional' })).body.code).toBe(
+        'subscription_exists',
+      );
+      expect((await post('checkout', user.token, { tier: 'internal' })).status).toBe(400);
+      expect((await post('checkout', user.token, { tier: 'free' })).status).toBe(400);
+    });
+
+    it('leads back to this service or an allowed origin alone', async () => {
+      const user = await t.make.user();
+      for (const url of [
+        'https://evil.example',
+        'https://app.example.com.evil.example/',
+        '//evil.example',
+        'javascript:alert(1)',
+        'https://u:p@app.example.com/',
+      ])
+        expect([
+          url,
+          (await post('checkout', user.token, { tier: 'starter', return_url: url })).body.code,
+        ]).toEqual([url, 'invalid_return_url']);
+      const fine = await post('checkout', user.token, {
+        tier: 'starter',
+        return_url: 'https://app.example.com/billing?a=1',
+      });
+      expect(fine.status).toBe(200);
+    });
+
+    it.each([
+      ['drop'],
+      ['html'],
+      [{ status: 500 }],
+      [{ status: 429, retryAfter: '7' }],
+      [{ status: 401 }],
+    ] as const)('answers 503 when Polar fails (%j), and works afterwards', async (fault) => {
+      const user = await t.make.user();
+      t.polar.faultOf = ({ path }) => (path === '/v1/checkouts/' ? fault : undefined);
+      const { status, body, headers } = await post('checkout', user.token, { tier: 'starter' });
+      expect([status, body.code]).toEqual([503, 'billing_unavailable']);
+      expect(Number(headers.get('retry-after'))).toBeGreaterThan(0);
+      t.polar.heal();
+      expect((await post('checkout', user.token, { tier: 'starter' })).status).toBe(200);
+    });
+
+    it('is limited per user', async () => {
+      const user = await t.make.user();
+      const statuses: number[] = [];
+      for (let i = 0; i < 21; i++)
+        statuses.push((await post('checkout', user.token, { tier: 'starter' })).status);
+      expect(statuses.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 200));
+      expect(statuses[20]).toBe(429);
+    });
+  });
+
+  describe('portal', () => {
+    it('gives a page made for this click, of his own customer', async () => {
+      const { user } = await subscriber();
+      const [first, second] = [await post('portal', user.token), await post('portal', user.token)];
+      expect(first.status).toBe(200);
+      expect(second.body.url).not.toBe(first.body.url);
+      const asked = t.polar.requests.filter(({ path }) => path === '/v1/customer-sessions/');
+      expect(asked.at(-1)?.body).toMatchObject({ external_customer_id: user.id });
+    });
+
+    it('is refused as long as Polar does not know the account', async () => {
+      const user = await t.make.user();
+      await t.db.delete(BillingAccount, { userId: user.id });
+      t.polar.faultOf = () => ({ status: 503 });
+      expect((await post('portal', user.token)).body.code).toBe('no_billing_customer');
+    });
+  });
+
+  describe('subscription', () => {
+    it('changes upward at once, and the answer shows it', async () => {
+      const { user } = await subscriber();
+      const { status, body } = await post('subscription/change', user.token, { tier: 'professional' });
+      expect([status, body.tier]).toEqual([200, 'professional']);
+      expect(t.polar.requests.findLast(({ method }) => method === 'PATCH')?.body).toEqual({
+        product_id: products.professional,
+        proration_behavior: 'invoice',
+      });
+    });
+
+    it('changes downward with the next period', async () => {
+      const { user } = await subscriber('enterprise');
+      const { status, body } = await post('subscription/change', user.token, { tier: 'starter' });
+      expect([status, body.tier]).toEqual([200, 'enterprise']);
+      expect(t.polar.requests.findLast(({ method }) => method === 'PATCH')?.body).toMatchObject({
+        proration_behavior: 'next_period',
+      });
+    });
+
+    it('ends with its period, keeps its plan until then, and goes on when resumed or changed', async () => {
+      const { user, subscription } = await subscriber();
+      const ending = await post('subscription/cancel', user.token);
+      expect(ending.body).toMatchObject({ tier: 'starter', status: 'active', cancel_at_period_end: true });
+      expect((await post('subscription/resume', user.token)).body.cancel_at_period_end).toBe(false);
+      await post('subscription/cancel', user.token);
+      const changed = await post('subscription/change', user.token, { tier: 'professional' });
+      expect(changed.body).toMatchObject({ tier: 'professional', cancel_at_period_end: false });
+      expect(subscription.cancel_at_period_end).toBe(false);
+    });
+
+    it('T25: is always his own, whatever the request names', async () => {
+      const [{ user: victim, subscription }, { user: thief }] = [await subscriber(), await subscriber()];
+      const ids = {
+        subscription_id: subscription.id,
+        id: subscription.id,
+        user_id: victim.id,
+        external_customer_id: victim.id,
+        customer_id: subscription.customer_id,
+      };
+      for (const path of ['subscription/cancel', 'subscription/resume', 'portal']) {
+        await post(path, thief.token, ids);
+        const query = new URLSearchParams(ids).toString();
+        await t.http.post(`/auth/billing/${path}?${query}`, { bearer: thief.token, body: {} });
+      }
+      expect((await post('subscription/change', thief.token, { tier: 'professional', ...ids })).status).toBe(
+        400,
+      );
+      expect(subscription).toMatchObject({ cancel_at_period_end: false, product_id: products.starter });
+      expect(await info(victim.token)).toMatchObject({ tier: 'starter', cancel_at_period_end: false });
+      const portals = t.polar.requests.filter(({ path }) => path === '/v1/customer-sessions/');
+      expect(portals.filter(({ body }) => JSON.stringify(body).includes(victim.id))).toEqual([]);
+    });
+
+    it('is refused to whoever has none, without a question to Polar', async () => {
+      const user = await t.make.user();
+      const before = t.polar.requests.filter(({ method }) => method === 'PATCH').length;
+      for (const path of ['subscription/cancel', 'subscription/resume'])
+        expect((await post(path, user.token)).body.code).toBe('no_subscription');
+      expect((await post('subscription/change', user.token, { tier: 'starter' })).body.code).toBe(
+        'no_subscription',
+      );
+      expect(t.polar.requests.filter(({ method }) => method === 'PATCH').length).toBe(before);
+    });
+
+    it("passes Polar's refusal on as a conflict", async () => {
+      const { user } = await subscriber();
+      t.polar.faultOf = ({ method }) => (method === 'PATCH' ? { status: 402 } : undefined);
+      expect((await post('subscription/cancel', user.token)).body.code).toBe('billing_refused');
+    });
+
+    it('does not follow Polar where it is sent', async () => {
+      const user = await t.make.user();
+      t.polar.faultOf = () => ({ status: 302 });
+      expect((await post('checkout', user.token, { tier: 'starter' })).body.code).toBe('billing_unavailable');
+      expect(seen('/v1/checkouts/')).toBeGreaterThan(0);
+    });
+  });
+
+  describe('without POLAR_API_KEY', () => {
+    let off: TestApp;
+    beforeAll(async () => {
+      off = await startTestApp();
+    });
+    afterAll(() => off.close());
+
+    it('answers reads from its own tables, and 503 to whatever needs Polar', async () => {
+      const { token: bearer } = await off.make.user({ billingTier: 'starter' });
+      expect((await off.http.get('/auth/billing/info', { bearer })).body).toMatchObject({
+        tier: 'starter',
+        status: 'none',
+      });
+      expect((await off.http.get('/auth/billing/events', { bearer })).body.data).toEqual([]);
+      expect((await off.http.get('/auth/billing/plans', { bearer })).body.data).toHaveLength(4);
+      const requests: [string, object][] = [
+        ['checkout', { tier: 'starter' }],
+        ['portal', {}],
+        ['subscription/change', { tier: 'starter' }],
+        ['subscription/cancel', {}],
+        ['subscription/resume', {}],
+      ];
+      for (const [path, body] of requests) {
+        const answer = await off.http.post(`/auth/billing/${path}`, { bearer, body });
+        expect([path, answer.status, answer.body.code]).toEqual([path, 503, 'billing_not_configured']);
+      }
+      expect((await off.http.post('/webhooks/polar', { body: {} })).body.code).toBe('billing_not_configured');
+      expect(await off.db.countBy(User, {})).toBeGreaterThan(0);
+      expect(await off.db.count(BillingAccount)).toBe(0);
+    });
+  });
+});
