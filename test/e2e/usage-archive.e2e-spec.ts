@@ -5,6 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { DataSource } from 'typeorm';
 import { createDataSource } from '../../src/data-source';
 import { type ArchivedMonth, archiveUsage } from '../../src/usage/archive/usage-archiver';
+import { CLOSE_SQL, closeParameters } from '../../src/usage/close-statement';
 import { Ledger } from '../../src/usage/ledger';
 import type { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
@@ -31,8 +32,11 @@ describe('archiving the ledger', () => {
     return Promise.all(lines.map((line) => ledger.append(usageLine(line))));
   };
   const at = (time: string): Partial<UsageLog> => ({ createdAt: new Date(time) });
-  const archive = (before: string): Promise<ArchivedMonth[]> =>
-    Array.fromAsync(archiveUsage(owner, before, folder));
+  const archive = async (before: string): Promise<ArchivedMonth[]> => {
+    const months: ArchivedMonth[] = [];
+    for await (const month of archiveUsage(owner, before, folder)) months.push(month);
+    return months;
+  };
   const textOf = (name: string): string => gunzipSync(readFileSync(join(folder, name))).toString();
   const countLines = async (): Promise<number> => {
     const [row] = await t.db.query<{ count: number }[]>('SELECT count(*)::int AS count FROM usage_logs');
@@ -127,18 +131,25 @@ describe('archiving the ledger', () => {
   });
 
   it('drops nothing when lines come while the file is written', async () => {
+    const late = usageLine(at('2024-01-06T00:00:00Z'));
     await append([at('2024-01-05T00:00:00Z')]);
-    const months = archiveUsage(owner, '2024-02', folder);
-    const original = DataSource.prototype.transaction;
-    const spy = jest.spyOn(DataSource.prototype, 'transaction').mockImplementationOnce(async function (
-      this: DataSource,
-      ...args
-    ) {
-      await append([at('2024-01-06T00:00:00Z')]);
-      return original.apply(this, args as never);
-    } as typeof original);
-    await expect(months.next()).rejects.toThrow('usage_logs_2024_01 holds 2 lines and its file 1');
-    spy.mockRestore();
+    const writer = t.db.dataSource.createQueryRunner();
+    await writer.startTransaction();
+    await writer.query(CLOSE_SQL, closeParameters([late]));
+    const refused = expect(archive('2024-02')).rejects.toThrow(
+      'usage_logs_2024_01 holds 2 lines and its file 1',
+    );
+    const isWaiting = async (): Promise<boolean> => {
+      const [row] = await t.db.query<{ waiting: boolean }[]>(
+        `SELECT count(*) > 0 AS waiting FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE usage_logs%'`,
+      );
+      return row?.waiting === true;
+    };
+    while (!(await isWaiting()));
+    await writer.commitTransaction();
+    await writer.release();
+    await refused;
     expect(await countLines()).toBe(2);
     expect(await archive('2024-02')).toMatchObject([{ lines: 2 }]);
   });

@@ -227,8 +227,9 @@ async function makeApplicationRole(connection: Client, password: string): Promis
     APPLICATION_ROLE,
   ]);
   if (rowCount) return;
+  const create = `CREATE ROLE ${APPLICATION_ROLE} LOGIN PASSWORD ${escapeLiteral(password)}`;
   try {
-    await connection.query(`CREATE ROLE ${APPLICATION_ROLE} LOGIN PASSWORD ${escapeLiteral(password)}`);
+    await connection.query(create);
   } catch (error) {
     // Another process was first: duplicate_object, or unique_violation when both were under way.
     if (!['42710', '23505'].includes(codeOf(error))) throw error;

@@ -1,5 +1,5 @@
-import { createReadStream } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { rename } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
@@ -21,17 +21,8 @@ export async function writeArchive(
   chunks: AsyncIterable<readonly TextRow[]>,
 ): Promise<void> {
   const draft = `${path}.partial`;
-  const file = await open(draft, 'w', 0o600);
-  try {
-    await pipeline(
-      Readable.from(csvOf(columns, chunks)),
-      createGzip(),
-      file.createWriteStream({ autoClose: false }),
-    );
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  const file = createWriteStream(draft, { mode: 0o600, flush: true });
+  await pipeline(Readable.from(csvOf(columns, chunks)), createGzip(), file);
   await rename(draft, path);
 }
 
