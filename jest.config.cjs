@@ -32,5 +32,9 @@ module.exports = {
       globalTeardown: '<rootDir>/test/support/global-teardown.ts',
     },
     { ...base, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.spec.ts'] },
+    // What takes long, and CI does besides: npm run test:slow
+    ...(process.env.SLOW
+      ? [{ ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**/*.spec.ts'] }]
+      : []),
   ],
 };

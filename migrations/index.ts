@@ -6,7 +6,11 @@ import { AddIdempotencyKeys1795324052181 } from './1795324052181-add-idempotency
 import { OneTokenPerPurpose1795324131551 } from './1795324131551-one-token-per-purpose';
 import { ApiKeyVersions1795324397053 } from './1795324397053-api-key-versions';
 import { AddBilling1795325105249 } from './1795325105249-add-billing';
-import { UsageArchives1795326900000 } from './1795326900000-usage-archives';
+import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
+import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
+import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
+import { Prices1795328729897 } from './1795328729897-prices';
+import { UsageArchives1795335000000 } from './1795335000000-usage-archives';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -18,5 +22,9 @@ export const migrations = [
   OneTokenPerPurpose1795324131551,
   ApiKeyVersions1795324397053,
   AddBilling1795325105249,
-  UsageArchives1795326900000,
+  AddTwoFactor1795325153469,
+  UsageHolds1795326262069,
+  AddUsageOutbox1795326331593,
+  Prices1795328729897,
+  UsageArchives1795335000000,
 ];

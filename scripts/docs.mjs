@@ -6,7 +6,7 @@ import { buildIfStale } from './build.mjs';
 
 /*
  * npm run docs
- * Writes what is derived from the code: the tables of docs/configuration.md, docs/errors.md and docs/limits.md,
+ * Writes what is derived from the code: the tables of docs/configuration.md, docs/errors.md, docs/gateway.md and docs/limits.md,
  * .env.example and docs/openapi.json. The text around the tables is written by hand.
  */
 
@@ -15,7 +15,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /**
  * The generated files, by path: the text as it stands with its tables made anew.
  * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
- * src/common/api-error, `policies` of src/limits/policies and `plans` of src/users/plans.
+ * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies and `plans` of src/users/plans.
  * @param read gives the text of a file of the project.
  */
 export function generatedFiles(facts, read) {
@@ -23,6 +23,7 @@ export function generatedFiles(facts, read) {
     '.env.example': envExample(facts),
     'docs/configuration.md': fill(read('docs/configuration.md'), 'settings', settingsTable(facts)),
     'docs/errors.md': fill(read('docs/errors.md'), 'errors', errorsTable(facts)),
+    'docs/gateway.md': fill(read('docs/gateway.md'), 'denials', denialsTable(facts)),
     'docs/limits.md': fill(
       fill(read('docs/limits.md'), 'plans', plansTable(facts)),
       'policies',
@@ -108,6 +109,18 @@ function errorsTable({ errorCatalogue }) {
   );
 }
 
+function denialsTable({ denials }) {
+  return table(
+    ['Code', 'HTTP', '`code` of the problem', 'Meaning'],
+    Object.entries(denials).map(([code, { status, problem, meaning }]) => [
+      `\`${code}\``,
+      String(status),
+      `\`${problem}\``,
+      meaning,
+    ]),
+  );
+}
+
 /** A text that depends on the case shows the names of its parts, such as `{provider}`. */
 function detailText(detail) {
   if (typeof detail === 'string') return detail;
@@ -120,7 +133,11 @@ function detailText(detail) {
 function plansTable({ plans }) {
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
-    ['tokens included a month', ({ tokensIncludedPerMonth }) => tokensIncludedPerMonth],
+    [
+      'tokens a month; beyond them',
+      ({ tier, tokensIncludedPerMonth, beyondIncluded }) =>
+        tier === 'internal' ? 'no limit; billed' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+    ],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
     ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],
@@ -143,15 +160,18 @@ const policyScopes = {
   'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',
-  login: '`POST /api/v1/auth/login`',
+  login: '`POST /api/v1/auth/login` and `/auth/login/two-factor`',
   'reset-email': '`POST /api/v1/auth/password/reset`, by the address that is asked for',
   'reset-address': '`POST /api/v1/auth/password/reset`',
   'verify-email': '`POST /api/v1/auth/verify-email`',
   'resend-email': '`POST /api/v1/auth/verify-email/resend`, by the address that is asked for',
   'resend-address': '`POST /api/v1/auth/verify-email/resend`',
-  'password-change': '`POST /api/v1/auth/password/change`',
+  'password-change': '`POST /api/v1/auth/password/change`, `DELETE /api/v1/auth/me`',
+  'account-export': '`GET /api/v1/auth/me/export`',
+  'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
+  'email-change': '`POST /api/v1/auth/me/email`',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
-  'key-creation-address': '`POST /api/v1/auth/api-keys`',
+  'key-creation-address': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'usage-export': '`GET /api/v1/auth/usage/export`',
   billing: '`POST` to `/api/v1/auth/billing/...`',
 };
@@ -218,10 +238,11 @@ async function main() {
   const { settings } = await import('../dist/src/config/settings.js');
   const { createApp } = await import('../dist/src/app.setup.js');
   const { errorCatalogue } = await import('../dist/src/common/api-error.js');
+  const { denials } = await import('../dist/src/common/denials.js');
   const { policies } = await import('../dist/src/limits/policies.js');
   const { plans } = await import('../dist/src/users/plans.js');
 
-  const facts = { settings, parseEnv, errorCatalogue, policies, plans };
+  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans };
   const files = generatedFiles(facts, (path) => readFileSync(path, 'utf8'));
   files['docs/openapi.json'] = openApiText(await openApiDocument(parseEnv, createApp));
   for (const [path, text] of Object.entries(files)) {

@@ -1,11 +1,13 @@
 import { type DynamicModule, Module } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { AccountModule } from './account/account.module';
 import { AdminModule } from './admin/admin.module';
 import { ApiKeysModule } from './api-keys/api-keys.module';
 import { AuthModule } from './auth/auth.module';
 import { ConfigModule } from './config/config.module';
 import { BillingModule } from './billing/billing.module';
 import type { Env } from './config/env';
+import { GatewayModule } from './gateway/gateway.module';
 import { GenerateModule } from './generate/generate.module';
 import { LimitsModule } from './limits/limits.module';
 import { AuditModule } from './platform/audit/audit.module';
@@ -16,7 +18,9 @@ import { IdempotencyModule } from './platform/idempotency/idempotency.module';
 import { JobsModule } from './platform/jobs/jobs.module';
 import { MailModule } from './platform/mail/mail.module';
 import { ObservabilityModule } from './platform/observability/observability.module';
+import { RedisModule } from './platform/redis/redis.module';
 import { requestPipeline } from './request-pipeline';
+import { TwoFactorModule } from './two-factor/two-factor.module';
 import { UsageModule } from './usage/usage.module';
 import { UsersModule } from './users/users.module';
 
@@ -35,14 +39,18 @@ export class AppModule {
         IdempotencyModule,
         AuditModule,
         MailModule.register(env),
+        RedisModule.register(env),
         HealthModule,
         UsersModule,
         LimitsModule,
         ApiKeysModule,
+        TwoFactorModule,
         AuthModule,
         UsageModule,
         BillingModule,
+        GatewayModule,
         GenerateModule,
+        AccountModule,
         AdminModule,
       ],
       providers: requestPipeline,

@@ -33,6 +33,10 @@ const OUTSIDE_PREFIX = [
   '.well-known/jwks.json',
   'verify-email',
   'reset-password',
+  'stop-two-factor-reset',
+  'confirm-email',
+  'undo-email',
+  'not-me',
   'dev/mailbox',
   'dev/mailbox.json',
 ];

@@ -8,6 +8,8 @@ import { BillingEvent } from './billing/billing-event.entity';
 import { BillingTask } from './billing/billing-task.entity';
 import { PolarCheckoutRow } from './billing/polar-checkout.entity';
 import { PolarSubscriptionRow } from './billing/polar-subscription.entity';
+import { UsageComparison } from './billing/usage-comparison.entity';
+import { UsageOutbox } from './billing/usage-outbox.entity';
 import { AttemptCount } from './limits/attempt-count.entity';
 import { AuditDetails } from './platform/audit/audit-details.entity';
 import { AuditEvent } from './platform/audit/audit-event.entity';
@@ -15,7 +17,11 @@ import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { UsageArchive } from './usage/archive/usage-archive.entity';
+import { Price } from './usage/price.entity';
+import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
+import { BackupCode } from './two-factor/backup-code.entity';
+import { TwoFactor } from './two-factor/two-factor.entity';
 import { UsageLog } from './usage/usage-log.entity';
 import { UsageMonth } from './usage/usage-month.entity';
 import { UsagePending } from './usage/usage-pending.entity';
@@ -26,6 +32,8 @@ export const entities = [
   User,
   ApiKey,
   ApiKeyVersion,
+  TwoFactor,
+  BackupCode,
   Session,
   OneTimeToken,
   AttemptCount,
@@ -35,10 +43,14 @@ export const entities = [
   BillingTask,
   PolarCheckoutRow,
   PolarSubscriptionRow,
+  UsageComparison,
+  UsageOutbox,
   UsageHour,
   UsageMonth,
   UsagePending,
   UsageArchive,
+  UsageHold,
+  Price,
   AuditEvent,
   AuditDetails,
   AuditHead,

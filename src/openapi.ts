@@ -5,6 +5,7 @@ import { CommonErrors } from './common/common.errors';
 import { PROBLEMS_EXTENSION } from './common/problem-docs';
 import { SERVICE_TITLE, VERSION } from './common/version';
 import { LimitErrors } from './limits/limits.errors';
+import { TwoFactorErrors } from './two-factor/two-factor.errors';
 
 type SchemaObject = Exclude<
   NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string],
@@ -44,9 +45,11 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
     .addTag('Account', 'Sign-up, log-in and profile.')
     .addTag('Sessions', 'Where you are logged in.')
     .addTag('Password', 'Changing and resetting it.')
+    .addTag('Two-factor authentication', 'A second factor: codes of an app, and backup codes.')
     .addTag('API keys', 'Keys for backends.')
     .addTag('Usage', 'What was used and what it cost.')
     .addTag('Billing', 'Plans, payment and what happened to them.')
+    .addTag('Gateway', 'For proxies, backends and SDKs in front of which this service stands.')
     .addTag('Generate', 'The metered API.')
     .addTag('Admin', 'For admins: accounts and the audit log.')
     .addTag('Health', 'For balancers and monitors.')
@@ -78,6 +81,10 @@ const problemSchema: SchemaObject = {
     detail: { type: 'string', description: 'What happened and what to do now.' },
     code: { type: 'string', description: 'Stable name of the error, to be compared by programs.' },
     request_id: { type: 'string', description: 'Quote it when you ask about this answer.' },
+    challenge_token: {
+      type: 'string',
+      description: 'With `two_factor_required`: for the second step of the log-in, within 5 minutes.',
+    },
     errors: {
       type: 'array',
       description: 'Each wrong field of the input.',
@@ -152,6 +159,9 @@ function exampleOf({ code, status, title, detail }: ErrorDefinition): object {
     detail: text,
     code,
     request_id: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
+    ...(code === TwoFactorErrors.required.definition.code && {
+      challenge_token: '1795315044619.019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d.c2lnbmF0dXJl',
+    }),
     ...(code === CommonErrors.validationFailed.definition.code && {
       errors: [{ field: 'email', message: 'must be an e-mail address such as name@example.com' }],
     }),

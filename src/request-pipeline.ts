@@ -4,7 +4,6 @@ import { AuthGuard } from './auth/auth.guard';
 import { InputPipe } from './common/input.pipe';
 import { ProblemFilter } from './common/problem.filter';
 import { RateLimitGuard } from './limits/rate-limit.guard';
-import { IdempotencyInterceptor } from './platform/idempotency/idempotency.interceptor';
 import { UsageInterceptor } from './usage/usage.interceptor';
 
 /**
@@ -14,8 +13,8 @@ import { UsageInterceptor } from './usage/usage.interceptor';
  *       -> 1 AuthGuard         401 403   who is calling: access token or API key -> Principal; @Public() opts out
  *       -> 2 RateLimitGuard    429       per key, per user, per address; more on anything guessable
  *       -> 3 InputPipe         400       the body, query and path as their DTOs say, nothing else
- *       -> 4 IdempotencyInterceptor  409 422   a repeated Idempotency-Key: the answer of the first run
- *       -> 5 UsageInterceptor  503       metered routes: the answer leaves after its ledger line is committed
+ *       -> 4 UsageInterceptor  402 503   metered routes: the answer leaves after its ledger line is committed
+ *       -> (@Idempotent)       409 422   on routes that say so: a repeated Idempotency-Key gets the first answer
  *       -> handler -> service
  *       -> ProblemFilter                 whatever was thrown -> application/problem+json
  */
@@ -23,7 +22,6 @@ export const requestPipeline: Provider[] = [
   { provide: APP_GUARD, useClass: AuthGuard },
   { provide: APP_GUARD, useClass: RateLimitGuard },
   { provide: APP_PIPE, useClass: InputPipe },
-  { provide: APP_INTERCEPTOR, useClass: IdempotencyInterceptor },
   { provide: APP_INTERCEPTOR, useClass: UsageInterceptor },
   { provide: APP_FILTER, useClass: ProblemFilter },
 ];

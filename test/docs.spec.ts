@@ -4,6 +4,7 @@ import { parseEnv as parseDotEnv } from 'node:util';
 import '../src/app.module';
 import { errorCatalogue } from '../src/common/api-error';
 import { VERSION } from '../src/common/version';
+import { denials } from '../src/common/denials';
 import { parseEnv } from '../src/config/env';
 import { settings } from '../src/config/settings';
 import { policies } from '../src/limits/policies';
@@ -24,12 +25,13 @@ describe('the generated documents', () => {
     const script = join(root, 'scripts', 'docs.mjs');
     const { generatedFiles } = (await import(script)) as DocsScript;
 
-    const files = generatedFiles({ settings, parseEnv, errorCatalogue, policies, plans }, read);
+    const files = generatedFiles({ settings, parseEnv, errorCatalogue, denials, policies, plans }, read);
 
     expect(Object.keys(files).sort()).toEqual([
       '.env.example',
       'docs/configuration.md',
       'docs/errors.md',
+      'docs/gateway.md',
       'docs/limits.md',
     ]);
     for (const [path, text] of Object.entries(files)) expect([path, read(path)]).toEqual([path, text]);
@@ -45,6 +47,14 @@ describe('the generated documents', () => {
       expect(all.length).toBeGreaterThan(10);
       expect(all.filter((name) => !read(path).includes(`\`${name}\``))).toEqual([]);
     }
+  });
+
+  it('give every denial of a key the status of the problem that it is', () => {
+    const statusOf = new Map(errorCatalogue().map(({ code, status }) => [code, status]));
+    const wrong = Object.entries(denials).filter(
+      ([, { status, problem }]) => statusOf.get(problem) !== status,
+    );
+    expect(wrong).toEqual([]);
   });
 
   it('have an .env.example that changes nothing when it is copied as it is', () => {

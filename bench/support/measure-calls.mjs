@@ -42,7 +42,8 @@ export async function measureCalls(run) {
   await printCost(service, rounds.at(-1));
 }
 
-async function playRound({ database, directory, load, plan }, { subject, call }) {
+/** One contender under load for a round. @returns what the load generator saw, and what the round cost. */
+export async function playRound({ database, directory, load, plan }, { subject, call }) {
   const statementsBefore = await statementCounts(database);
   const shareOfOthers = watchOthers(directory);
   const usageBefore = await subject.ask('usage');

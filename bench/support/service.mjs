@@ -11,12 +11,14 @@ const PASSWORD = 'correct horse battery staple 42';
 /**
  * Starts the built service as `npm start` would, on the bench's database: quiet, but in development, for `echo` does
  * not exist in production.
+ * @param options `script` and its `args`, to run instead of the service as it is, and further settings, as `env`.
  * @returns the subject and the service's address, once it is ready.
  */
-export async function startService({ dist, databaseUrl, directory }) {
+export async function startService({ dist, databaseUrl, directory }, { script, args, env } = {}) {
   const port = await freePort();
-  const subject = start(join(dist, 'src', 'main.js'), {
+  const subject = start(script ?? join(dist, 'src', 'main.js'), {
     name: 'service',
+    args,
     cwd: directory,
     env: {
       PORT: String(port),
@@ -25,6 +27,7 @@ export async function startService({ dist, databaseUrl, directory }) {
       LOG_LEVEL: 'warn',
       // So that every log-in of the bench may come from an address of its own.
       TRUST_PROXY: 'loopback',
+      ...env,
     },
   });
   const url = `http://127.0.0.1:${port}`;
@@ -33,19 +36,19 @@ export async function startService({ dist, databaseUrl, directory }) {
 }
 
 /**
- * Signs up a user of the plan `internal`, which has no quota, and makes him a key without a practical rate limit.
+ * Signs up a user of a plan, by default `internal`, which has no quota, and makes him a key with the greatest rate limit.
  * @param database a connected pg client.
  * @returns his log-in, his key, and his password's hash.
  */
-export async function makeCaller(url, database, name = 'bench') {
+export async function makeCaller(url, database, name = 'bench', tier = 'internal') {
   const credentials = { email: `${name}@example.com`, password: PASSWORD };
   await post(`${url}/api/v1/auth/register`, credentials);
   const { rows } = await database.query(
-    `UPDATE users SET tier_override = 'internal' WHERE email = $1 RETURNING password_hash AS "passwordHash"`,
-    [credentials.email],
+    `UPDATE users SET tier_override = $2 WHERE email = $1 RETURNING password_hash AS "passwordHash"`,
+    [credentials.email, tier],
   );
   const { access_token: token } = await post(`${url}/api/v1/auth/login`, credentials);
-  const wanted = { name, rate_limit_per_minute: 2_147_483_647 };
+  const wanted = { name, rate_limit_per_minute: tier === 'internal' ? 2_147_483_647 : 100_000 };
   const { api_key: apiKey } = await post(`${url}/api/v1/auth/api-keys`, wanted, {
     authorization: `Bearer ${token}`,
   });

@@ -7,10 +7,12 @@ import { Origin, type RequestOrigin } from '../common/origin';
 import { pageDto, pageRequest } from '../common/pagination';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
+import { TwoFactorErrors } from '../two-factor/two-factor.errors';
 import { UserErrors } from '../users/users.errors';
 import { UsersService } from '../users/users.service';
 import { AdminUsersService } from './admin-users.service';
-import { AdminUserDto, AdminUsersDto, TierDto, UsersQueryDto } from './admin.dto';
+import { AdminUserDto, AdminUsersDto, TierDto, TwoFactorResetDto, UsersQueryDto } from './admin.dto';
 import { AdminErrors } from './admin.errors';
 
 @ApiTags('Admin')
@@ -96,5 +98,23 @@ export class AdminUsersController {
   ): Promise<MessageDto> {
     await this.admin.endSessions(id, { id: userId, origin });
     return { message: 'All sessions ended' };
+  }
+
+  @Post(':id/2fa/reset')
+  @HttpCode(200)
+  @RecentSecondFactor()
+  @ApiOperation({
+    summary: 'Turn off the second factor of who has lost it',
+    description:
+      'Mailed to the owner at once; 24 hours later the next log-in without a code turns it off, unless the owner has stopped it. Make sure first who is asking.',
+  })
+  @ApiOkResponse({ type: TwoFactorResetDto, description: 'When it takes effect.' })
+  @ApiProblems(UserErrors.notFound, TwoFactorErrors.notEnabled)
+  async resetTwoFactor(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id }: IdDto,
+    @Origin() origin: RequestOrigin,
+  ): Promise<TwoFactorResetDto> {
+    return TwoFactorResetDto.from(await this.admin.resetTwoFactor(id, { id: userId, origin }));
   }
 }

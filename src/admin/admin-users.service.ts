@@ -4,6 +4,8 @@ import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionsService } from '../auth/sessions.service';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { Mailer } from '../platform/mail/mailer';
+import { TwoFactorResets } from '../two-factor/two-factor-resets';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
 import { AdminErrors } from './admin.errors';
@@ -16,7 +18,9 @@ export class AdminUsersService {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly apiKeys: ApiKeysService,
+    private readonly twoFactorResets: TwoFactorResets,
     private readonly audit: Audit,
+    private readonly mailer: Mailer,
   ) {}
 
   /**
@@ -26,15 +30,20 @@ export class AdminUsersService {
   async suspend(id: string, by: Actor): Promise<User> {
     if (id === by.id) throw AdminErrors.cannotSuspendYourself();
     return this.change(id, async (tx) => {
-      const user = await this.users.setActive(id, false, by, tx);
+      const { user, isChanged } = await this.users.setActive(id, false, by, tx);
       await this.sessions.endAll(id, null, tx);
+      if (isChanged) await this.mailer.send('account_suspended', { userId: id }, tx);
       return user;
     });
   }
 
   /** @throws ApiError `user_not_found`. */
   restore(id: string, by: Actor): Promise<User> {
-    return this.change(id, (tx) => this.users.setActive(id, true, by, tx));
+    return this.change(id, async (tx) => {
+      const { user, isChanged } = await this.users.setActive(id, true, by, tx);
+      if (isChanged) await this.mailer.send('account_restored', { userId: id }, tx);
+      return user;
+    });
   }
 
   /**
@@ -51,7 +60,18 @@ export class AdminUsersService {
     await this.change(id, async (tx) => {
       await this.sessions.endAll(id, null, tx);
       await this.audit.record({ action: 'sessions.ended_all', by, subjectId: id }, tx);
+      await this.mailer.send('sessions_ended', { userId: id }, tx);
     });
+  }
+
+  /**
+   * Asks for the second factor of an account to be turned off in a day, which its owner is told and can stop.
+   * @returns when it takes effect.
+   * @throws ApiError `user_not_found`, `two_factor_not_enabled`.
+   */
+  async resetTwoFactor(id: string, by: Actor): Promise<Date> {
+    await this.users.lookUp(id);
+    return this.change(id, (tx) => this.twoFactorResets.request(id, by, tx));
   }
 
   /** After the commit, this process believes nothing it knew of the account. */

@@ -117,3 +117,17 @@ export class AdminUsersDto {
   @ApiProperty({ type: PaginationDto, description: 'How the list goes on.' })
   pagination!: PaginationDto;
 }
+
+export class TwoFactorResetDto {
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-02-01T12:00:00.000Z',
+    description:
+      'From then on a log-in without a code turns the second factor off, unless its owner has stopped it.',
+  })
+  takes_effect_at!: string;
+
+  static from(this: void, takesEffectAt: Date): TwoFactorResetDto {
+    return { takes_effect_at: takesEffectAt.toISOString() };
+  }
+}

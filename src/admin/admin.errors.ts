@@ -7,4 +7,10 @@ export const AdminErrors = {
     title: 'You cannot suspend yourself',
     detail: 'You would lock yourself out. Ask another admin.',
   }),
+  spanTooLong: defineError({
+    code: 'span_too_long',
+    status: 400,
+    title: 'No span of at most 31 days',
+    detail: 'Choose "to" after "from", and at most 31 days later.',
+  }),
 };

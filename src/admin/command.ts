@@ -9,17 +9,23 @@ export class CommandError extends Error {}
  * Runs an operator's command on the configured or embedded database, as its owner, also while the service runs, and ends the process:
  * with 0 after printing what the command returns, with 1 after printing why it failed.
  */
-export async function runCommand(
+export function runCommand(
   command: (env: Env, databaseUrl: string, applicationUrl: string) => Promise<string>,
 ): Promise<void> {
-  try {
-    const env = loadEnv();
+  return run(async (env) => {
     const database = await openDatabase(env);
     try {
-      process.stdout.write(`${await command(env, database.url, database.applicationUrl)}\n`);
+      return await command(env, database.url, database.applicationUrl);
     } finally {
       await database.close();
     }
+  });
+}
+
+/** The same for a command that needs no database. */
+export async function run(command: (env: Env) => Promise<string>): Promise<void> {
+  try {
+    process.stdout.write(`${await command(loadEnv())}\n`);
   } catch (error) {
     const explained = [CommandError, ConfigurationError, EmbeddedPostgresError].some(
       (kind) => error instanceof kind,

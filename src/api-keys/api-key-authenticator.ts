@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
+import { budgetNanoUsd } from '../common/budget';
 import { Clock } from '../common/clock';
 import type { KeyState } from '../common/denials';
 import { IpList } from '../common/ip-list';
@@ -92,10 +93,15 @@ function toKnown(version: ApiKeyVersion, key: ApiKey): KnownSecret {
       apiKeyId: key.id,
       environment: key.environment,
       permissions: key.permissions,
+      metadata: key.metadata,
       servicePermissions: key.servicePermissions,
       allowedIps: key.allowedIps.length > 0 ? new IpList(key.allowedIps) : null,
       rateLimitPerMinute: key.rateLimitPerMinute,
       tier: user.tier,
+      budgets: {
+        apiKey: budgetNanoUsd(key.monthlyBudgetUsd),
+        account: budgetNanoUsd(user.monthlyBudgetUsd),
+      },
     },
   };
 }

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { budgetNumber } from '../common/budget';
 import { type Environment, environments } from '../common/principal';
 import type { ApiKeyVersion } from './api-key-version.entity';
 import { isSafeToEnd } from './api-key-versions';
@@ -97,6 +98,15 @@ export class ApiKeyDto {
   rate_limit_per_minute!: number;
 
   @ApiProperty({
+    type: 'number',
+    nullable: true,
+    example: 25.5,
+    description:
+      'Most that its metered calls of a calendar month (UTC) may cost, in US dollars; null: no cap.',
+  })
+  monthly_budget_usd!: number | null;
+
+  @ApiProperty({
     type: [String],
     example: ['203.0.113.0/24'],
     description: 'Addresses and CIDR ranges that may use the key; empty: all.',
@@ -149,6 +159,7 @@ export class ApiKeyDto {
       permissions: key.permissions,
       service_permissions: key.servicePermissions,
       rate_limit_per_minute: key.rateLimitPerMinute,
+      monthly_budget_usd: budgetNumber(key.monthlyBudgetUsd),
       allowed_ips: key.allowedIps,
       metadata: key.metadata,
       created_at: key.createdAt.toISOString(),

@@ -43,6 +43,10 @@ export class ApiKey {
   @Column('integer')
   rateLimitPerMinute!: number;
 
+  /** Most that its metered calls of a calendar month (UTC) may cost, in dollars; null: no cap. */
+  @Column('numeric', { precision: 18, scale: 6, nullable: true })
+  monthlyBudgetUsd!: string | null;
+
   /** The owner's own notes. */
   @Column('jsonb', { default: {} })
   metadata!: Record<string, string>;

@@ -2,12 +2,14 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post } from '@ne
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
+import { budgetColumn } from '../common/budget';
 import { Clock } from '../common/clock';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreatedApiKeyDto } from './api-key.dto';
@@ -30,6 +32,7 @@ export class ApiKeysController {
   @HttpCode(200)
   @Idempotent()
   @RateLimited('key-creation', 'key-creation-address')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Create an API key',
     description: 'The key is in this answer and nowhere else: keep it.',
@@ -43,13 +46,13 @@ export class ApiKeysController {
     ApiKeyErrors.emailNotVerified,
   )
   async create(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { name, environment = 'live', ...settings }: CreateApiKeyDto,
     @Origin() origin: RequestOrigin,
     @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
     const input = { name, environment, ...toSettings(settings) };
-    return this.reveal(await this.apiKeys.create(userId, input, origin, tx));
+    return this.reveal(await this.apiKeys.create(principal, input, origin, tx));
   }
 
   @Get()
@@ -94,7 +97,8 @@ export class ApiKeysController {
   @Post(':id/rotate')
   @HttpCode(200)
   @Idempotent()
-  @RateLimited('key-creation')
+  @RateLimited('key-creation', 'key-creation-address')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Give an API key a new secret',
     description:
@@ -103,13 +107,13 @@ export class ApiKeysController {
   @ApiOkResponse({ type: CreatedApiKeyDto, description: 'The new secret and what is known about the key.' })
   @ApiProblems(ApiKeyErrors.notFound, ApiKeyErrors.inactive, ApiKeyErrors.tooManyVersions)
   async rotate(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Param() { id }: IdDto,
     @Body() { overlap_hours: overlapHours }: RotateApiKeyDto,
     @Origin() origin: RequestOrigin,
     @CurrentTransaction() tx?: EntityManager,
   ): Promise<CreatedApiKeyDto> {
-    return this.reveal(await this.rotation.rotate(userId, id, overlapHours, origin, tx));
+    return this.reveal(await this.rotation.rotate(principal, id, overlapHours, origin, tx));
   }
 
   @Delete(':id/versions/:version_id')
@@ -152,6 +156,9 @@ function toSettings(body: ChangeApiKeyDto): Partial<KeySettings> {
     ...(body.name !== undefined && { name: body.name }),
     ...(body.permissions !== undefined && { permissions: body.permissions }),
     ...(body.rate_limit_per_minute !== undefined && { rateLimitPerMinute: body.rate_limit_per_minute }),
+    ...(body.monthly_budget_usd !== undefined && {
+      monthlyBudgetUsd: budgetColumn(body.monthly_budget_usd),
+    }),
     ...(body.allowed_ips !== undefined && { allowedIps: body.allowed_ips }),
     ...(body.metadata !== undefined && { metadata: body.metadata }),
     ...(body.expires_at !== undefined && {

@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { ArrayMaxSize, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
+import { BudgetField } from '../common/budget';
 import { IdDto } from '../common/id.dto';
 import { AreIpRanges } from '../common/ip-list';
 import { IsMapOf } from '../common/map-of';
@@ -39,6 +40,11 @@ class KeySettingsDto {
   @Min(1)
   @Max(RATE_LIMIT_MAX)
   rate_limit_per_minute?: number;
+
+  @BudgetField(
+    "Most that the key's metered calls of a calendar month (UTC) may cost, in US dollars; null (the default): no cap.",
+  )
+  monthly_budget_usd?: number | null;
 
   @ApiPropertyOptional({
     type: String,

@@ -7,6 +7,12 @@ export const ApiKeyErrors = {
     title: 'API key not found',
     detail: 'You have no API key with this id.',
   }),
+  nobodys: defineError({
+    code: 'no_such_api_key',
+    status: 404,
+    title: 'No such API key',
+    detail: 'There is no API key with this id.',
+  }),
   versionNotFound: defineError({
     code: 'api_key_version_not_found',
     status: 404,

@@ -2,17 +2,19 @@ import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { AuditModule } from '../platform/audit/audit.module';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
+import { ApiKeyMails } from './api-key-mails';
 import { ApiKey } from './api-key.entity';
 import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
+import { KeyAdministration } from './key-administration.service';
 import { KeyRotation } from './key-rotation.service';
 import { KeyUses } from './key-uses';
 
 @Module({
   imports: [TypeOrmModule.forFeature([ApiKey, ApiKeyVersion]), AuditModule],
   controllers: [ApiKeysController],
-  providers: [ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyUses],
-  exports: [ApiKeyAuthenticator, ApiKeysService],
+  providers: [ApiKeyMails, ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyAdministration, KeyUses],
+  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration],
 })
 export class ApiKeysModule {}

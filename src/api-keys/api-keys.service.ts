@@ -3,9 +3,11 @@ import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
-import type { Environment } from '../common/principal';
+import type { Environment, UserPrincipal } from '../common/principal';
 import { ENV, type Env } from '../config/env';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { Mailer } from '../platform/mail/mailer';
+import { lockForSession } from '../users/lock-user';
 import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
 import { User } from '../users/user.entity';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
@@ -22,6 +24,8 @@ export interface KeySettings {
   readonly name: string;
   readonly permissions: Record<string, boolean>;
   readonly rateLimitPerMinute: number;
+  /** In dollars; null: no cap. */
+  readonly monthlyBudgetUsd: string | null;
   readonly allowedIps: string[];
   readonly metadata: Record<string, string>;
   readonly expiresAt: Date | null;
@@ -47,6 +51,7 @@ export class ApiKeysService {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly audit: Audit,
+    private readonly mailer: Mailer,
     private readonly authenticator: ApiKeyAuthenticator,
     private readonly uses: KeyUses,
     @Inject(ENV) private readonly env: Env,
@@ -59,7 +64,7 @@ export class ApiKeysService {
    * @throws ApiError when the plan, the permissions or the expiry do not allow it; nothing is stored then.
    */
   async create(
-    userId: string,
+    owner: Pick<UserPrincipal, 'userId' | 'sessionId'>,
     input: NewApiKey,
     origin: RequestOrigin,
     outer: EntityManager = this.db,
@@ -67,16 +72,14 @@ export class ApiKeysService {
     const now = this.clock.now();
     const { environment = 'live', rateLimitPerMinute, ...settings } = input;
     this.check(settings, now);
+    const { userId } = owner;
     const secret = generateApiKey(environment);
 
     const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
-      const owner = await tx.findOneOrFail(User, {
-        where: { id: userId },
-        lock: { mode: 'pessimistic_write' },
-      });
-      if (this.env.REQUIRE_EMAIL_VERIFICATION && !owner.isVerified) throw ApiKeyErrors.emailNotVerified();
-      const plan = plans[owner.tier];
+      const user = await lockForSession(owner, tx);
+      if (this.env.REQUIRE_EMAIL_VERIFICATION && !user.isVerified) throw ApiKeyErrors.emailNotVerified();
+      const plan = plans[user.tier];
       const active = await tx.countBy(ApiKey, { userId, isActive: true });
       if (active >= plan.activeKeysMax) throw ApiKeyErrors.limitReached(plan.activeKeysMax, plan.name);
 
@@ -87,6 +90,7 @@ export class ApiKeysService {
         isActive: true,
         permissions: {},
         servicePermissions: [],
+        monthlyBudgetUsd: null,
         allowedIps: [],
         metadata: {},
         lastUsed: null,
@@ -98,6 +102,7 @@ export class ApiKeysService {
       await tx.insert(ApiKey, made);
       const version = await addVersion(made.id, secret, now, tx);
       await this.record('key.created', { id: userId, origin }, made, { name: made.name }, tx);
+      await this.mailer.send('key_created', { keyId: made.id }, tx);
       return Object.assign(made, { versions: [version] });
     });
     return { key: secret.key, apiKey };
@@ -159,15 +164,26 @@ export class ApiKeysService {
   async deactivate(userId: string, id: string, origin: RequestOrigin): Promise<void> {
     await this.db.transaction(async (tx) => {
       const { affected } = await tx.update(ApiKey, { id, userId, isActive: true }, { isActive: false });
-      if (affected) await this.record('key.deactivated', { id: userId, origin }, { id, userId }, {}, tx);
-      else if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
+      if (affected) {
+        await this.record('key.deactivated', { id: userId, origin }, { id, userId }, {}, tx);
+        await this.mailer.send('key_deactivated', { keyId: id }, tx);
+      } else if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
     });
     this.authenticator.forgetKey(id);
   }
 
-  /** Ends all keys of a user; call {@link forget} after the commit. */
-  async deactivateAll(userId: string, tx: EntityManager): Promise<void> {
-    await tx.update(ApiKey, { userId, isActive: true }, { isActive: false });
+  /** Ends all keys of a user, or those that got a secret since a moment; call {@link forget} after the commit. */
+  async deactivateAll(userId: string, tx: EntityManager, since = new Date(0)): Promise<void> {
+    await tx.query(
+      `UPDATE api_keys SET is_active = false WHERE user_id = $1 AND is_active
+         AND id IN (SELECT api_key_id FROM api_key_versions WHERE created_at >= $2)`,
+      [userId, since],
+    );
+  }
+
+  /** Ends all keys of a user and takes away what their owner wrote on them; call {@link forget} after the commit. */
+  async eraseAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.update(ApiKey, { userId }, { isActive: false, name: 'erased', metadata: {}, allowedIps: [] });
   }
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */

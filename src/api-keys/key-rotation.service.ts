@@ -2,8 +2,11 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager, MoreThan } from 'typeorm';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
+import type { UserPrincipal } from '../common/principal';
 import { Audit } from '../platform/audit/audit';
+import { Mailer } from '../platform/mail/mailer';
 import { afterCommit } from '../platform/transactions/after-commit';
+import { lockForSession } from '../users/lock-user';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
 import { generateApiKey } from './api-key-secret';
@@ -23,6 +26,7 @@ export class KeyRotation {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly audit: Audit,
+    private readonly mailer: Mailer,
     private readonly authenticator: ApiKeyAuthenticator,
   ) {}
 
@@ -32,7 +36,7 @@ export class KeyRotation {
    * @throws ApiError `api_key_not_found`, `api_key_inactive`, `too_many_api_key_versions`.
    */
   async rotate(
-    userId: string,
+    owner: Pick<UserPrincipal, 'userId' | 'sessionId'>,
     id: string,
     overlapHours: number,
     origin: RequestOrigin,
@@ -40,7 +44,9 @@ export class KeyRotation {
   ): Promise<RevealedApiKey> {
     const now = this.clock.now();
     const end = new Date(now.getTime() + overlapHours * HOUR_MS);
+    const { userId } = owner;
     return outer.transaction(async (tx) => {
+      await lockForSession(owner, tx);
       const apiKey = await lockActive(userId, id, tx);
       const working = await workingVersions([id], now, tx);
       if (overlapHours > 0 && working.length >= VERSIONS_MAX)
@@ -51,6 +57,7 @@ export class KeyRotation {
       const by = { id: userId, origin };
       const details = { overlap_hours: String(overlapHours) };
       await this.audit.record({ action: 'key.rotated', by, subjectId: userId, targetId: id, details }, tx);
+      await this.mailer.send('key_rotated', { keyId: id }, tx);
       afterCommit(tx, () => {
         this.authenticator.forgetKey(id);
       });

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { z } from 'zod';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
+import type { Refreshed } from './sessions.service';
 import { type SigningKey, signingKeys } from './signing-keys';
 
 /** RFC 9068, 2.1: tells an access token from every other JWT. */
@@ -25,6 +26,13 @@ const claimsSchema = z.object({
 
 /** What an access token says. */
 export type AccessTokenClaims = z.infer<typeof claimsSchema>;
+
+/** What opens the API for a while. */
+export interface Tokens {
+  readonly accessToken: string;
+  readonly expiresInSeconds: number;
+  readonly refreshToken: string;
+}
 
 /** Access tokens: JWTs of RFC 9068 in form, signed with the first of {@link signingKeys}, named by `kid`. */
 @Injectable()
@@ -66,6 +74,15 @@ export class AccessTokens {
       algorithm,
       header: { alg: algorithm, typ: TOKEN_TYPE, kid },
     });
+  }
+
+  /** The tokens of a session that was opened or refreshed just now. */
+  grant({ userId, sessionId, refreshToken }: Refreshed): Tokens {
+    return {
+      accessToken: this.sign(userId, sessionId),
+      expiresInSeconds: this.lifeSeconds,
+      refreshToken,
+    };
   }
 
   /** The key that a token's header names, or null when the header is not one of ours; nothing in it is fetched or followed. */

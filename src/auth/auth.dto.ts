@@ -10,9 +10,7 @@ import {
 } from 'class-validator';
 import { Optional } from '../common/optional';
 import { CanonicalEmail } from '../users/canonical-email';
-import { ProfileDto, UserDto } from '../users/users.dto';
-import type { Login } from './auth.service';
-import { RefreshResultDto } from './sessions.dto';
+import { ProfileDto } from '../users/users.dto';
 
 const PASSWORD_LENGTH_MIN = 8;
 const PASSWORD_LENGTH_MAX = 128;
@@ -72,51 +70,6 @@ export class RegisterDto extends ProfileDto {
   @Optional()
   @Validate(SameAsPassword)
   confirm_password?: string;
-}
-
-export class LoginDto {
-  @ApiProperty({ format: 'email', example: 'user@example.com', description: 'E-mail address.' })
-  @CanonicalEmail()
-  email!: string;
-
-  // No least length: what a wrong password looks like must not matter.
-  @ApiProperty({
-    format: 'password',
-    maxLength: 1024,
-    example: 'SecurePassword123!',
-    description: 'Password.',
-  })
-  @IsString()
-  @MaxLength(1024)
-  password!: string;
-
-  @ApiPropertyOptional({
-    maxLength: 512,
-    example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mb3ItdGhlLWRldmljZQ',
-    description: 'The device_token of an earlier log-in from this device.',
-  })
-  @Optional()
-  @IsString()
-  @MaxLength(512)
-  device_token?: string;
-}
-
-export class LoginResultDto extends RefreshResultDto {
-  @ApiProperty({
-    example: 'AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mb3ItdGhlLWRldmljZQ',
-    description: 'Send it with the next log-in from this device: an attacker cannot lock that one out.',
-  })
-  device_token!: string;
-
-  @ApiProperty({ type: UserDto, description: 'Who logged in.' })
-  user!: UserDto;
-
-  static fromLogin(this: void, login: Login): LoginResultDto {
-    return Object.assign(RefreshResultDto.from(login), {
-      device_token: login.deviceToken,
-      user: UserDto.from(login.user),
-    });
-  }
 }
 
 export class EmailDto {
@@ -191,12 +144,35 @@ export class VerifyEmailDto extends VerificationTokenDto {
   code?: string;
 }
 
-export class ConfirmResetDto {
+export class MailedTokenDto {
   @ApiProperty({ ...tokenProperty })
   @IsString()
   @MaxLength(512)
   token!: string;
+}
 
+export class ChangeEmailDto {
+  @ApiProperty({
+    format: 'email',
+    maxLength: 254,
+    example: 'new-address@example.com',
+    description: 'The new address; a link is mailed there.',
+  })
+  @CanonicalEmail()
+  new_email!: string;
+
+  @ApiProperty({
+    format: 'password',
+    maxLength: 1024,
+    example: 'SecurePassword123!',
+    description: 'The password of the account.',
+  })
+  @IsString()
+  @MaxLength(1024)
+  current_password!: string;
+}
+
+export class ConfirmResetDto extends MailedTokenDto {
   @ApiProperty({ ...passwordProperty, description: 'The new password: any characters, 8 to 128 of them.' })
   @Validate(PasswordLength)
   new_password!: string;

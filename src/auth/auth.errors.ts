@@ -5,7 +5,7 @@ export const AuthErrors = {
     code: 'invalid_login',
     status: 401,
     title: 'Log-in refused',
-    detail: 'The e-mail address or the password is wrong.',
+    detail: 'The e-mail address, the password or the two-factor code is wrong.',
   }),
   invalidRefreshToken: defineError({
     code: 'invalid_refresh_token',
@@ -36,6 +36,19 @@ export const AuthErrors = {
     status: 400,
     title: 'Invalid reset token',
     detail: 'This link was used already, has expired or was replaced by a newer one. Ask for a new one.',
+  }),
+  emailUnchanged: defineError({
+    code: 'email_unchanged',
+    status: 400,
+    title: 'Address unchanged',
+    detail: 'The account has this e-mail address already.',
+  }),
+  invalidEmailToken: defineError({
+    code: 'invalid_email_token',
+    status: 400,
+    title: 'Invalid token of a change of address',
+    detail:
+      'This link was used already, has expired, was replaced by a newer one, or the address cannot be taken.',
   }),
   invalidVerificationToken: defineError({
     code: 'invalid_verification_token',

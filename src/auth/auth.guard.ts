@@ -6,7 +6,9 @@ import { ACCESS_METADATA, type Access } from '../common/access';
 import { ApiError } from '../common/api-error';
 import { CommonErrors } from '../common/common.errors';
 import { originOf } from '../common/origin';
+import { Clock } from '../common/clock';
 import type { Principal, RequestState } from '../common/principal';
+import { hasRecentSecondFactor, RECENT_SECOND_FACTOR_METADATA } from '../common/recent-second-factor';
 import { rateLimited } from '../limits/limits.errors';
 import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
@@ -24,6 +26,7 @@ export class AuthGuard implements CanActivate {
     private readonly accessTokens: AccessTokenStrategy,
     private readonly apiKeys: ApiKeyStrategy,
     private readonly audit: Audit,
+    private readonly clock: Clock,
   ) {}
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
@@ -39,7 +42,19 @@ export class AuthGuard implements CanActivate {
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
     request.user = await this.authenticate(credential, request, access);
     authorize(access, request.user, request.ip);
+    this.askForSecondFactor(context, request.user);
     return true;
+  }
+
+  /** @throws ApiError `reauthentication_required` on a route marked with `@RecentSecondFactor`. */
+  private askForSecondFactor(context: ExecutionContext, principal: Principal): void {
+    const isAsked = this.reflector.get<boolean | undefined>(
+      RECENT_SECOND_FACTOR_METADATA,
+      context.getHandler(),
+    );
+    if (isAsked && principal.kind === 'user' && !hasRecentSecondFactor(principal, this.clock.nowMs())) {
+      throw CommonErrors.reauthenticationRequired();
+    }
   }
 
   /** Wrong credentials are counted per address, and only wrong ones. Why a key is refused is told where keys belong. */
@@ -80,7 +95,8 @@ function authorize(access: Access | undefined, principal: Principal | undefined,
   }
   if (access.kind === 'api_key' && principal.kind === 'api_key') {
     if (principal.allowedIps?.has(address) === false) throw CommonErrors.forbidden(ALLOWED_ADDRESS);
-    if (!allows(principal, access.permission)) throw CommonErrors.insufficientPermissions(access.permission);
+    if (access.permission !== null && !allows(principal, access.permission))
+      throw CommonErrors.insufficientPermissions(access.permission);
   }
 }
 

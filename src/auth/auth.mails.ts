@@ -1,22 +1,22 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
 import { ENV, type Env } from '../config/env';
 import type { Mail } from '../platform/mail/mail';
-import { type Letter, layOut } from '../platform/mail/mail-layout';
+import { layOut } from '../platform/mail/mail-layout';
 import { Mailer } from '../platform/mail/mailer';
-import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
-import { OneTimeTokens } from './one-time-tokens';
+import { AuthLetters, type Text } from './auth-letters';
 import type { TokenPurpose } from './one-time-token.entity';
-
-type Text = Omit<Letter, 'to'>;
+import { type MailedToken, OneTimeTokens } from './one-time-tokens';
 
 /**
  * The mails about accounts. Those with a link are sent with the `tokenId` of their one-time token, whose purpose is
- * their kind; the notices with a `userId`. A token stands after `#`, so it reaches no server's log.
+ * their kind; the notices with a `userId`.
  */
 @Injectable()
 export class AuthMails implements OnModuleInit {
   constructor(
+    private readonly db: EntityManager,
     private readonly mailer: Mailer,
     private readonly users: UsersService,
     private readonly oneTimeTokens: OneTimeTokens,
@@ -24,88 +24,46 @@ export class AuthMails implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const { PUBLIC_URL } = this.env;
-    this.link('verify_email', ({ token, code }) => verification(`${PUBLIC_URL}/verify-email`, token, code));
-    this.link('reset_password', ({ token }) => passwordReset(`${PUBLIC_URL}/reset-password#token=${token}`));
-    this.link('sign_up_attempt', () => signUpAttempt(PUBLIC_URL));
-    this.notice('session_ended', sessionEnded(PUBLIC_URL));
-    this.notice('password_changed', passwordChanged(PUBLIC_URL));
+    const letters = new AuthLetters(this.env.PUBLIC_URL);
+    this.link('verify_email', (mailed) => letters.verification(mailed));
+    this.link('reset_password', ({ token }) => letters.passwordReset(token));
+    this.link('sign_up_attempt', () => letters.signUpAttempt());
+    this.link('undo_email', ({ token, user }) => letters.emailChanged(token, user.email));
+    this.mailer.define('change_email', ({ tokenId }: { tokenId: string }) =>
+      this.changeOfAddress(tokenId, letters),
+    );
+    this.notice('session_ended', letters.sessionEnded());
+    this.notice('sessions_ended', letters.sessionsEnded());
+    this.notice('password_changed', letters.passwordChanged());
+    this.notice('account_suspended', letters.suspended());
+    this.notice('account_restored', letters.restored());
   }
 
-  /** Not sent any more once its token was used or replaced. */
-  private link(kind: TokenPurpose, write: (mailed: { token: string; code: string }) => Text): void {
+  /** Not sent any more once its token was used or replaced. It goes to the address that its token is about. */
+  private link(kind: TokenPurpose, write: (mailed: MailedToken) => Text): void {
     this.mailer.define(kind, async ({ tokenId }: { tokenId: string }) => {
       const found = await this.oneTimeTokens.mail(tokenId, kind);
-      return found && letterTo(found.user, write(found));
+      return found && layOut({ ...write(found), to: found.email ?? found.user.email });
     });
   }
 
   private notice(kind: string, text: Text): void {
     this.mailer.define(kind, async ({ userId }: { userId: string }) => {
       const user = await this.users.find(userId);
-      return user && letterTo(user, text);
+      return user && layOut({ ...text, to: user.email });
     });
   }
-}
 
-function letterTo({ email }: User, text: Text): Mail {
-  return layOut({ ...text, to: email });
-}
-
-function verification(page: string, token: string, code: string): Text {
-  return {
-    subject: 'Verify your e-mail address',
-    before: [
-      'Welcome. Open this link within 24 hours and press the button, to show that this address is yours:',
-    ],
-    link: { label: 'Verify my address', url: `${page}#token=${token}` },
-    after: [
-      `Or type this code where you are asked for it, or at ${page}: ${code}`,
-      'If you did not sign up, ignore this mail: nothing happens.',
-    ],
-  };
-}
-
-function passwordReset(url: string): Text {
-  return {
-    subject: 'Choose a new password',
-    before: ['Somebody, probably you, asked for a new password. Open this link within 15 minutes:'],
-    link: { label: 'Choose a new password', url },
-    after: ['If it was not you, ignore this mail: your password stays as it is.'],
-  };
-}
-
-/** To the owner of an address with which somebody tried to sign up again. */
-function signUpAttempt(publicUrl: string): Text {
-  return {
-    subject: 'Somebody tried to sign up with your address',
-    before: [
-      `You have an account at ${publicUrl} already, with this e-mail address.`,
-      'If it was you: log in with the password you have.',
-      'If it was not: you need not do anything, nothing was changed.',
-    ],
-  };
-}
-
-/** When a refresh token came back that had been exchanged already: two parties have it. */
-function sessionEnded(publicUrl: string): Text {
-  return {
-    subject: 'A session was ended for your safety',
-    before: [
-      `One of your sessions at ${publicUrl} was used from two places with the same credentials, so it was ended.`,
-      'If a program of yours keeps old refresh tokens, log in again with it.',
-      'If you do not know what this was: change your password. That ends all other sessions too.',
-    ],
-  };
-}
-
-/** After a change or a reset. */
-function passwordChanged(publicUrl: string): Text {
-  return {
-    subject: 'Your password was changed',
-    before: [
-      `The password of your account at ${publicUrl} was changed, and all other sessions were ended.`,
-      'If it was not you: ask for a new password at once, and look through your API keys.',
-    ],
-  };
+  /** Whoever has the address already is told instead, as of a sign-up with it; the link could not be used anyway. */
+  private async changeOfAddress(tokenId: string, letters: AuthLetters): Promise<Mail | null> {
+    const found = await this.oneTimeTokens.mail(tokenId, 'change_email');
+    if (found?.email == null) return null;
+    const ownerId = await this.users.idOf(found.email);
+    if (ownerId === null) return layOut({ ...letters.changeOfAddress(found.token), to: found.email });
+    await this.db.transaction(async (tx) => {
+      const noticeId = await this.oneTimeTokens.issue(ownerId, 'sign_up_attempt', tx);
+      await this.mailer.send('sign_up_attempt', { tokenId: noticeId }, tx);
+    });
+    return null;
+  }
 }

@@ -4,22 +4,30 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { JobsModule } from '../platform/jobs/jobs.module';
+import { TwoFactorModule } from '../two-factor/two-factor.module';
 import { UsersModule } from '../users/users.module';
 import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
+import { EmailChangeController } from './email-change.controller';
+import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
+import { LoginService } from './login.service';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
+import { PasswordProof } from './password-proof';
 import { PasswordService } from './password.service';
 import { RefreshTokens } from './refresh-tokens';
+import { SecondFactorService } from './second-factor.service';
 import { SessionsController } from './sessions.controller';
 import { OneTimeToken } from './one-time-token.entity';
 import { OneTimeTokens } from './one-time-tokens';
 import { Session } from './session.entity';
 import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy } from './strategies';
+import { TakeBack } from './take-back';
+import { TwoFactorController } from './two-factor.controller';
 import { VerificationController } from './verification.controller';
 import { VerificationService } from './verification.service';
 
@@ -31,6 +39,7 @@ import { VerificationService } from './verification.service';
     JobsModule,
     UsersModule,
     ApiKeysModule,
+    TwoFactorModule,
   ],
   controllers: [
     AuthController,
@@ -38,13 +47,20 @@ import { VerificationService } from './verification.service';
     JwksController,
     SessionsController,
     PasswordController,
+    TwoFactorController,
+    EmailChangeController,
     MailLinksController,
   ],
   providers: [
     AuthService,
+    LoginService,
     AuthMails,
     PasswordService,
+    PasswordProof,
+    SecondFactorService,
     VerificationService,
+    EmailChangeService,
+    TakeBack,
     RefreshTokens,
     AccessTokens,
     SessionsService,
@@ -52,6 +68,6 @@ import { VerificationService } from './verification.service';
     AccessTokenStrategy,
     ApiKeyStrategy,
   ],
-  exports: [SessionsService, AccessTokenStrategy, ApiKeyStrategy],
+  exports: [SessionsService, OneTimeTokens, PasswordProof, AccessTokenStrategy, ApiKeyStrategy],
 })
 export class AuthModule {}

@@ -41,6 +41,36 @@ export class MailLinksController {
     );
   }
 
+  @Page('not-me')
+  notMe(): string {
+    return mailLinkPage('You did not sign up?', {
+      route: '/auth/verify-email/not-me',
+      text: 'Press the button to end the password, the sessions and the API keys of the account that was made with your address.',
+      button: 'It was not me',
+      done: 'Whoever made the account is shut out. To have it yourself, ask for a new password.',
+    });
+  }
+
+  @Page('confirm-email')
+  confirmEmail(): string {
+    return mailLinkPage('Your new e-mail address', {
+      route: '/auth/me/email/confirm',
+      text: 'Press the button to use this address for your account from now on.',
+      button: 'Use this address',
+      done: 'Your account has its new address. Log in with it from now on.',
+    });
+  }
+
+  @Page('undo-email')
+  undoEmail(): string {
+    return mailLinkPage('Take your address back', {
+      route: '/auth/me/email/undo',
+      text: 'Press the button to give your account its old address again. Its password, its sessions and the API keys made since end.',
+      button: 'Undo the change',
+      done: 'Your account has its old address again. A link to choose a new password has been mailed to it.',
+    });
+  }
+
   @Page('reset-password')
   resetPassword(): string {
     return mailLinkPage('Choose a new password', {
@@ -50,6 +80,16 @@ export class MailLinksController {
         <input type="password" name="new_password" autocomplete="new-password" minlength="8" required></label></p>`,
       button: 'Set my password',
       done: 'Your new password is set. Log in with it.',
+    });
+  }
+
+  @Page('stop-two-factor-reset')
+  stopTwoFactorReset(): string {
+    return mailLinkPage('Keep two-factor authentication on', {
+      route: '/auth/2fa/reset/stop',
+      text: 'Press the button if you did not ask for two-factor authentication to be turned off.',
+      button: 'Keep it on',
+      done: 'Two-factor authentication stays on.',
     });
   }
 }

@@ -37,4 +37,5 @@ export class OneTimeToken {
  * What a mailed token is for; it opens nothing else. That of a `sign_up_attempt` opens nothing, and is never told: it
  * lets the two answers to a sign-up cost the same, and of many notices in an hour sends one.
  */
-export type TokenPurpose = 'verify_email' | 'sign_up_attempt' | 'reset_password';
+export type TokenPurpose =
+  'verify_email' | 'sign_up_attempt' | 'reset_password' | 'change_email' | 'undo_email';

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { EntityManager, IsNull, MoreThan } from 'typeorm';
+import { EntityManager, In, IsNull, MoreThan, MoreThanOrEqual } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { Derivation } from '../platform/crypto/derivation';
@@ -9,22 +9,46 @@ import { OneTimeToken, type TokenPurpose } from './one-time-token.entity';
 
 const MINUTE_MS = 60_000;
 const CODES = 1_000_000;
+/** Stands for a purpose where a second token is derived from the row of a verification. */
+const NOT_ME = 'not_me';
 
 /** How long a token works, counted from when it is mailed. */
 const LIFE_MS: Readonly<Record<TokenPurpose, number>> = {
   verify_email: 24 * 60 * MINUTE_MS,
   sign_up_attempt: 24 * 60 * MINUTE_MS,
   reset_password: 15 * MINUTE_MS,
+  change_email: 60 * MINUTE_MS,
+  undo_email: 7 * 24 * 60 * MINUTE_MS,
 };
 
 /** For so long after one, no further token of the purpose is made: what anybody can cause must not flood a mailbox. */
 const QUIET_MS: Partial<Readonly<Record<TokenPurpose, number>>> = { sign_up_attempt: 60 * MINUTE_MS };
 
-/** The new token takes the place of the earlier one, in one statement, so of two at once one stays. */
+/** What a mail says of a token. */
+export interface MailedToken {
+  readonly token: string;
+  /** Six digits that stand for it. */
+  readonly code: string;
+  /** Of a verification: says that its reader did not sign up. */
+  readonly notMeToken: string;
+  readonly user: User;
+  /** The address that the token is about, when that is not the account's own. */
+  readonly email: string | null;
+}
+
+/** A token that was used up. */
+export type Redeemed = Pick<OneTimeToken, 'userId' | 'email' | 'createdAt'>;
+
+/**
+ * The new token takes the place of the earlier one, in one statement, so of two at once one stays. Only of undoings
+ * there may be several: each gives its address back.
+ */
 const ISSUE_SQL = `
-  INSERT INTO one_time_tokens AS earlier (id, user_id, purpose, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+  INSERT INTO one_time_tokens AS earlier (id, user_id, purpose, created_at, expires_at, email)
+  VALUES ($1, $2, $3, $4, $5, $7)
   ON CONFLICT (user_id, purpose) WHERE purpose <> 'undo_email' DO UPDATE
-    SET id = excluded.id, created_at = excluded.created_at, expires_at = excluded.expires_at, used_at = NULL
+    SET id = excluded.id, created_at = excluded.created_at, expires_at = excluded.expires_at, email = excluded.email,
+        used_at = NULL
     WHERE $6::timestamptz IS NULL OR earlier.created_at <= $6`;
 
 /** Tokens for mailed links: a row's id and its HMAC, in base64url. Whoever reads the table cannot make one. */
@@ -41,12 +65,17 @@ export class OneTimeTokens {
    * @returns the id of its row, by which {@link mail} gives the token to whoever writes the mail; in the quiet time of
    * an earlier one, an id that is nobody's, of which no mail comes.
    */
-  async issue(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string> {
+  async issue(
+    userId: string,
+    purpose: TokenPurpose,
+    tx: EntityManager = this.db,
+    email: string | null = null,
+  ): Promise<string> {
     const id = uuidv7();
     const now = this.clock.now();
     const quietMs = QUIET_MS[purpose];
     const quietSince = quietMs === undefined ? null : new Date(now.getTime() - quietMs);
-    await tx.query(ISSUE_SQL, [id, userId, purpose, now, this.expiry(purpose), quietSince]);
+    await tx.query(ISSUE_SQL, [id, userId, purpose, now, this.expiry(purpose), quietSince, email]);
     return id;
   }
 
@@ -55,7 +84,7 @@ export class OneTimeTokens {
    * the mail server was down, nobody gets a link that is over.
    * @returns null when it was used or replaced.
    */
-  async mail(id: string, purpose: TokenPurpose): Promise<{ token: string; code: string; user: User } | null> {
+  async mail(id: string, purpose: TokenPurpose): Promise<MailedToken | null> {
     const isUnused = { id, purpose, usedAt: IsNull() };
     await this.db.update(OneTimeToken, isUnused, { expiresAt: this.expiry(purpose) });
     const row = await this.db.findOne(OneTimeToken, { where: isUnused, relations: { user: true } });
@@ -63,13 +92,21 @@ export class OneTimeTokens {
     return {
       token: this.derivation.token('mail-token', id, purpose),
       code: this.codeOf(id),
+      notMeToken: this.derivation.token('mail-token', id, NOT_ME),
       user: row.user,
+      email: row.email,
     };
   }
 
-  /** Ends the token of a user and purpose. */
-  async end(userId: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<void> {
-    await tx.update(OneTimeToken, { userId, purpose, usedAt: IsNull() }, { usedAt: this.clock.now() });
+  /** Ends all that was mailed to a user, but what undoes a change of his address. */
+  async endAll(userId: string, tx: EntityManager): Promise<void> {
+    const purpose = In<TokenPurpose>(['verify_email', 'reset_password', 'change_email']);
+    await tx.delete(OneTimeToken, { userId, purpose });
+  }
+
+  /** Ends what undoes the changes of a user's address since a moment. */
+  async endUndoings(userId: string, since: Date, tx: EntityManager): Promise<void> {
+    await tx.delete(OneTimeToken, { userId, purpose: 'undo_email', createdAt: MoreThanOrEqual(since) });
   }
 
   /** Makes a token usable again that was redeemed for something that could not be done just now. */
@@ -78,26 +115,31 @@ export class OneTimeTokens {
     if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
   }
 
+  /** Deletes all tokens of a user. */
+  async eraseAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.delete(OneTimeToken, { userId });
+  }
+
   /**
    * Uses a token up, in one statement: of parallel tries one wins.
-   * @returns whose it was, or null when it is not a token, was used, has expired or is for something else.
+   * @returns null when it is not a token, was used, has expired or is for something else.
    */
-  async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<string | null> {
+  async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<Redeemed | null> {
     const id = this.derivation.idOf('mail-token', token, purpose);
-    return id && this.use(id, purpose, tx);
+    return id ? this.use(id, purpose, tx) : null;
   }
 
   /**
    * Uses a token up by the six digits that stand for it where it is typed. They can be guessed: count the tries.
    * @param email the address of its owner, in canonical form.
-   * @returns whose it was, or null as {@link redeem}.
+   * @returns null as {@link redeem}.
    */
   async redeemCode(
     email: string,
     code: string,
     purpose: TokenPurpose,
     tx: EntityManager = this.db,
-  ): Promise<string | null> {
+  ): Promise<Redeemed | null> {
     const row = await tx.findOne(OneTimeToken, {
       select: { id: true },
       where: { purpose, usedAt: IsNull(), user: { email } },
@@ -107,16 +149,35 @@ export class OneTimeTokens {
     return row && isRight ? this.use(row.id, purpose, tx) : null;
   }
 
-  private async use(id: string, purpose: TokenPurpose, tx: EntityManager): Promise<string | null> {
+  /**
+   * Uses up the token with which the reader of a verification mail says that he did not sign up; it works also after
+   * the verification itself.
+   * @returns whose account it is, or null as {@link redeem}.
+   */
+  async redeemNotMe(token: string, tx: EntityManager): Promise<string | null> {
+    const id = this.derivation.idOf('mail-token', token, NOT_ME);
+    if (!id) return null;
+    const result = await tx
+      .createQueryBuilder()
+      .delete()
+      .from(OneTimeToken)
+      .where({ id, purpose: 'verify_email', expiresAt: MoreThan(this.clock.now()) })
+      .returning('user_id')
+      .execute();
+    return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
+  }
+
+  private async use(id: string, purpose: TokenPurpose, tx: EntityManager): Promise<Redeemed | null> {
     const now = this.clock.now();
     const result = await tx
       .createQueryBuilder()
       .update(OneTimeToken)
       .set({ usedAt: now })
       .where({ id, purpose, usedAt: IsNull(), expiresAt: MoreThan(now) })
-      .returning('user_id')
+      .returning('user_id, email, created_at')
       .execute();
-    return (result.raw as { user_id: string }[])[0]?.user_id ?? null;
+    const [row] = result.raw as { user_id: string; email: string | null; created_at: Date }[];
+    return row ? { userId: row.user_id, email: row.email, createdAt: row.created_at } : null;
   }
 
   private codeOf(id: string): string {

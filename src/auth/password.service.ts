@@ -1,9 +1,10 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
-import { ApiKeysService } from '../api-keys/api-keys.service';
+import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
 import { Attempts } from '../limits/attempts';
+import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
@@ -12,8 +13,12 @@ import { AuthErrors } from './auth.errors';
 import { OneTimeTokens } from './one-time-tokens';
 import { assertStrong } from './password-policy';
 import { SessionsService } from './sessions.service';
+import { TakeBack } from './take-back';
 
 const RESET_JOB = 'password_reset';
+
+/** A type and not an interface: only a type is taken for a record. */
+type ResetJob = { readonly userId: string; readonly origin: RequestOrigin };
 
 /** Changing a password, with the old one or with a mailed token. */
 @Injectable()
@@ -22,16 +27,17 @@ export class PasswordService implements OnModuleInit {
     private readonly db: EntityManager,
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
-    private readonly apiKeys: ApiKeysService,
+    private readonly takeBack: TakeBack,
     private readonly passwords: Passwords,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly jobs: Jobs,
     private readonly mailer: Mailer,
+    private readonly audit: Audit,
   ) {}
 
   onModuleInit(): void {
-    this.jobs.handle<{ userId: string }>(RESET_JOB, ({ userId }) => this.mailReset(userId));
+    this.jobs.handle<ResetJob>(RESET_JOB, (job) => this.mailReset(job));
   }
 
   /**
@@ -42,6 +48,7 @@ export class PasswordService implements OnModuleInit {
     { userId, sessionId }: UserPrincipal,
     currentPassword: string,
     newPassword: string,
+    origin: RequestOrigin,
   ): Promise<void> {
     const user = await this.users.getForLogin(userId);
     assertStrong(newPassword, user.email);
@@ -55,8 +62,10 @@ export class PasswordService implements OnModuleInit {
       await this.attempts.giveBack(target, tx);
       if (!(await this.users.setPassword(userId, hash, user.passwordHash, tx)))
         throw AuthErrors.wrongPassword();
-      await this.oneTimeTokens.end(userId, 'reset_password', tx);
+      await this.oneTimeTokens.endAll(userId, tx);
       await this.sessions.endAll(userId, sessionId, tx);
+      const by = { id: userId, origin };
+      await this.audit.record({ action: 'password.changed', by, subjectId: userId }, tx);
       await this.mailer.send('password_changed', { userId }, tx);
     });
     this.sessions.forget(userId);
@@ -66,30 +75,32 @@ export class PasswordService implements OnModuleInit {
    * Mails a link that sets a new password, if there is such an account. An address that nobody has costs the same, or
    * the answer's time would tell: a job too, which finds no account.
    */
-  async requestReset(email: string): Promise<void> {
+  async requestReset(email: string, origin: RequestOrigin): Promise<void> {
     const userId = await this.users.idOf(email);
-    await this.jobs.send(RESET_JOB, { userId: userId ?? uuidv7() }, this.db);
+    await this.jobs.send(RESET_JOB, { userId: userId ?? uuidv7(), origin } satisfies ResetJob, this.db);
   }
 
-  private async mailReset(userId: string): Promise<void> {
+  private async mailReset({ userId, origin }: ResetJob): Promise<void> {
     const user = await this.users.find(userId);
     if (!user?.isActive) return;
     await this.db.transaction(async (tx) => {
       const tokenId = await this.oneTimeTokens.issue(userId, 'reset_password', tx);
       await this.mailer.send('reset_password', { tokenId }, tx);
+      const by = { id: null, origin };
+      await this.audit.record({ action: 'password.reset_requested', by, subjectId: userId }, tx);
     });
   }
 
   /**
-   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. The token proves the
-   * address too; whatever an account had before its address was proven is somebody else's, and ends with it.
+   * Sets a new password with a mailed token, and ends all sessions and the lock of the account. A second factor stays on.
+   * The token proves the address too; whatever an account had before its address was proven is somebody else's, and ends with it.
    * @throws ApiError `invalid_reset_token`, `weak_password`; a weak password does not use the token up.
    */
-  async reset(token: string, newPassword: string): Promise<void> {
+  async reset(token: string, newPassword: string, origin: RequestOrigin): Promise<void> {
     const user = await this.db.transaction(async (tx) => {
-      const userId = await this.oneTimeTokens.redeem(token, 'reset_password', tx);
-      if (!userId) throw AuthErrors.invalidResetToken();
-      const found = await this.users.get(userId, tx);
+      const redeemed = await this.oneTimeTokens.redeem(token, 'reset_password', tx);
+      if (!redeemed) throw AuthErrors.invalidResetToken();
+      const found = await this.users.get(redeemed.userId, tx);
       assertStrong(newPassword, found.email);
       return found;
     });
@@ -101,16 +112,18 @@ export class PasswordService implements OnModuleInit {
     });
     await this.db.transaction(async (tx) => {
       await this.users.setPassword(user.id, hash, undefined, tx);
-      await this.oneTimeTokens.end(user.id, 'reset_password', tx);
-      await this.sessions.endAll(user.id, null, tx);
-      await this.attempts.clear({ email: user.email }, tx);
-      if (!user.isVerified) {
-        await this.apiKeys.deactivateAll(user.id, tx);
+      if (user.isVerified) {
+        await this.sessions.endAll(user.id, null, tx);
+        await this.oneTimeTokens.endAll(user.id, tx);
+        this.takeBack.forget(user.id, tx);
+      } else {
+        await this.takeBack.endAll(user.id, tx);
         await this.users.markVerified(user.id, tx);
       }
+      await this.attempts.clear({ email: user.email }, tx);
+      const by = { id: user.id, origin };
+      await this.audit.record({ action: 'password.reset', by, subjectId: user.id }, tx);
       await this.mailer.send('password_changed', { userId: user.id }, tx);
     });
-    this.sessions.forget(user.id);
-    this.apiKeys.forget(user.id);
   }
 }

@@ -38,6 +38,10 @@ export class Session {
   @Column('timestamptz')
   lastUsedAt!: Date;
 
+  /** When its user last gave a second factor in it; a refresh does not change that. */
+  @Column('timestamptz', { nullable: true })
+  secondFactorAt!: Date | null;
+
   /** Of the last use; also the user agent. */
   @Column('text', { nullable: true })
   ipAddress!: string | null;

@@ -44,8 +44,11 @@ export class SessionsController {
     description: 'Ends this session: its access and refresh tokens open nothing any more.',
   })
   @ApiOkResponse({ type: MessageDto, description: 'The session is over.' })
-  async logout(@CurrentPrincipal() { userId, sessionId }: UserPrincipal): Promise<MessageDto> {
-    await this.sessions.end(userId, sessionId);
+  async logout(
+    @CurrentPrincipal() { userId, sessionId }: UserPrincipal,
+    @Origin() origin: RequestOrigin,
+  ): Promise<MessageDto> {
+    await this.sessions.end(userId, sessionId, origin);
     return { message: 'Logged out' };
   }
 
@@ -62,8 +65,12 @@ export class SessionsController {
   @ApiOperation({ summary: 'End one session' })
   @ApiOkResponse({ type: MessageDto, description: 'The session is over.' })
   @ApiProblems(AuthErrors.sessionNotFound)
-  async end(@CurrentPrincipal() { userId }: UserPrincipal, @Param() { id }: IdDto): Promise<MessageDto> {
-    if (!(await this.sessions.end(userId, id))) throw AuthErrors.sessionNotFound();
+  async end(
+    @CurrentPrincipal() { userId }: UserPrincipal,
+    @Param() { id }: IdDto,
+    @Origin() origin: RequestOrigin,
+  ): Promise<MessageDto> {
+    if (!(await this.sessions.end(userId, id, origin))) throw AuthErrors.sessionNotFound();
     return { message: 'Session ended' };
   }
 
@@ -71,8 +78,11 @@ export class SessionsController {
   @UserAccess()
   @ApiOperation({ summary: 'End all other sessions', description: 'This one goes on.' })
   @ApiOkResponse({ type: MessageDto, description: 'All other sessions are over.' })
-  async endOthers(@CurrentPrincipal() { userId, sessionId }: UserPrincipal): Promise<MessageDto> {
-    await this.sessions.endAll(userId, sessionId);
+  async endOthers(
+    @CurrentPrincipal() { userId, sessionId }: UserPrincipal,
+    @Origin() origin: RequestOrigin,
+  ): Promise<MessageDto> {
+    await this.sessions.endOthers(userId, sessionId, origin);
     return { message: 'All other sessions ended' };
   }
 }

@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, MaxLength } from 'class-validator';
-import type { Tokens } from './auth.service';
+import type { Tokens } from './access-tokens';
 import { type Session, sessionEnd } from './session.entity';
 
 const REFRESH_TOKEN_EXAMPLE = '0.AZqfDnw6e36dVQ6PWhwrPSn1c1V0b2tlbi1mcm9tLWEtbG9nLWluLW9yLXJlZnJlc2g';

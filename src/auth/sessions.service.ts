@@ -4,8 +4,10 @@ import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
+import { Audit } from '../platform/audit/audit';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { Mailer } from '../platform/mail/mailer';
+import type { User } from '../users/user.entity';
 import { AuthErrors } from './auth.errors';
 import { RefreshTokens } from './refresh-tokens';
 import { Session, sessionHorizons } from './session.entity';
@@ -38,6 +40,7 @@ export class SessionsService {
     private readonly clock: Clock,
     private readonly refreshTokens: RefreshTokens,
     private readonly mailer: Mailer,
+    private readonly audit: Audit,
   ) {
     this.known = new OneSecondCache(
       (ids) => this.readKnown(ids),
@@ -45,8 +48,16 @@ export class SessionsService {
     );
   }
 
-  /** Opens a session for a user who has just proven himself. */
-  async open(userId: string, origin: RequestOrigin, tx: EntityManager = this.db): Promise<Refreshed> {
+  /**
+   * Opens a session for a user who has just proven himself.
+   * @param hasSecondFactor whether he gave a second factor, too.
+   */
+  async open(
+    userId: string,
+    origin: RequestOrigin,
+    hasSecondFactor: boolean,
+    tx: EntityManager = this.db,
+  ): Promise<Refreshed> {
     const now = this.clock.now();
     const sessionId = uuidv7();
     await tx.insert(Session, {
@@ -56,6 +67,7 @@ export class SessionsService {
       rotatedAt: null,
       createdAt: now,
       lastUsedAt: now,
+      secondFactorAt: hasSecondFactor ? now : null,
       ipAddress: origin.ip,
       userAgent: origin.userAgent,
     });
@@ -94,7 +106,7 @@ export class SessionsService {
     const isInGrace = session.rotatedAt !== null && now.getTime() - session.rotatedAt.getTime() <= GRACE_MS;
     if (affected === 0 && !(isSuccessor && isInGrace)) {
       // Of several that notice, the one that ends the session tells the user.
-      if (await this.endReused(session)) return { reusedBy: session.userId };
+      if (await this.endReused(session, origin)) return { reusedBy: session.userId };
       throw AuthErrors.invalidRefreshToken();
     }
     return {
@@ -119,17 +131,35 @@ export class SessionsService {
     });
   }
 
-  /** Ends a session. @returns whether the user had it. */
-  async end(userId: string, sessionId: string): Promise<boolean> {
-    const { affected } = await this.db.delete(Session, { id: sessionId, userId });
+  /** Ends a session, for its user. @returns whether he had it. */
+  async end(userId: string, sessionId: string, origin: RequestOrigin): Promise<boolean> {
+    const isEnded = await this.db.transaction(async (tx) => {
+      const { affected } = await tx.delete(Session, { id: sessionId, userId });
+      if (affected !== 1) return false;
+      await this.record('session.ended', userId, origin, tx, sessionId);
+      return true;
+    });
     this.known.evict(sessionId);
-    return affected === 1;
+    return isEnded;
   }
 
-  /** Ends all sessions of a user, but the one he may go on with. In a transaction call {@link forget} after its commit. */
-  async endAll(userId: string, exceptSessionId: string | null, tx: EntityManager = this.db): Promise<void> {
+  /** Ends all sessions of a user but the one he asks from. */
+  async endOthers(userId: string, sessionId: string, origin: RequestOrigin): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      await this.endAll(userId, sessionId, tx);
+      await this.record('sessions.ended_others', userId, origin, tx);
+    });
+    this.forget(userId);
+  }
+
+  /** Ends all sessions of a user, but the one he may go on with. Call {@link forget} after the commit. */
+  async endAll(userId: string, exceptSessionId: string | null, tx: EntityManager): Promise<void> {
     await tx.delete(Session, { userId, ...(exceptSessionId !== null && { id: Not(exceptSessionId) }) });
-    if (tx === this.db) this.forget(userId);
+  }
+
+  /** Notes that a second factor was given in a session just now; after the commit call {@link forget}. */
+  async noteSecondFactor(sessionId: string, tx: EntityManager): Promise<void> {
+    await tx.update(Session, { id: sessionId }, { secondFactorAt: this.clock.now() });
   }
 
   /** Makes this process ask the database about a user's sessions again: after the commit of a change to him or them. */
@@ -138,14 +168,29 @@ export class SessionsService {
   }
 
   /** Ends a session that two parties use, and tells its user. @returns whether it was there. */
-  private async endReused({ id, userId }: Session): Promise<boolean> {
+  private async endReused({ id, userId }: Session, origin: RequestOrigin): Promise<boolean> {
     const isEnded = await this.db.transaction(async (tx) => {
       const { affected } = await tx.delete(Session, { id, userId });
-      if (affected === 1) await this.mailer.send('session_ended', { userId }, tx);
-      return affected === 1;
+      if (affected !== 1) return false;
+      // Whoever sent the token may be its thief: it is not said that the user did it.
+      const entry = { action: 'refresh.reuse', by: { id: null, origin }, result: 'failure' } as const;
+      await this.audit.record({ ...entry, subjectId: userId, targetId: id }, tx);
+      await this.mailer.send('session_ended', { userId }, tx);
+      return true;
     });
     this.known.evict(id);
     return isEnded;
+  }
+
+  private record(
+    action: 'session.ended' | 'sessions.ended_others',
+    userId: string,
+    origin: RequestOrigin,
+    tx: EntityManager,
+    targetId?: string,
+  ): Promise<void> {
+    const by = { id: userId, origin };
+    return this.audit.record({ action, by, subjectId: userId, ...(targetId && { targetId }) }, tx);
   }
 
   private async readKnown(ids: readonly string[]): Promise<Map<string, KnownSession>> {
@@ -155,19 +200,17 @@ export class SessionsService {
       relations: { user: true },
     });
     return new Map(
-      sessions.flatMap(({ id, userId, user }) =>
-        user
-          ? [
-              [
-                id,
-                {
-                  isActive: user.isActive,
-                  principal: { kind: 'user', userId, sessionId: id, role: user.role, tier: user.tier },
-                },
-              ],
-            ]
-          : [],
+      sessions.flatMap((session) =>
+        session.user ? [[session.id, knownSession(session, session.user)]] : [],
       ),
     );
   }
+}
+
+function knownSession({ id, userId, secondFactorAt }: Session, user: User): KnownSession {
+  const { isActive, role, tier, twoFactorEnabled } = user;
+  return {
+    isActive,
+    principal: { kind: 'user', userId, sessionId: id, role, tier, twoFactorEnabled, secondFactorAt },
+  };
 }

@@ -5,7 +5,7 @@ import { MessageDto } from '../common/message.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { ApiProblems } from '../common/problem-docs';
 import { RateLimited } from '../limits/rate-limit.decorator';
-import { EmailDto, VerificationTokenDto, VerifyEmailDto } from './auth.dto';
+import { EmailDto, MailedTokenDto, VerificationTokenDto, VerifyEmailDto } from './auth.dto';
 import { AuthErrors } from './auth.errors';
 import { VerificationService } from './verification.service';
 
@@ -34,6 +34,20 @@ export class VerificationController {
     const { token = query.token, email, code } = body;
     await this.verification.verify({ token, email, code }, origin);
     return { message: 'Email verified successfully' };
+  }
+
+  @Post('not-me')
+  @HttpCode(200)
+  @ApiOperation({
+    summary: 'Say that you did not sign up',
+    description:
+      'With the token of the second link of a verification mail. Ends the password, sessions and API keys of the account.',
+  })
+  @ApiOkResponse({ type: MessageDto, description: 'Nothing that was made in the account works any more.' })
+  @ApiProblems(AuthErrors.invalidVerificationToken)
+  async notMe(@Body() { token }: MailedTokenDto, @Origin() origin: RequestOrigin): Promise<MessageDto> {
+    await this.verification.disown(token, origin);
+    return { message: 'The password, sessions and API keys of the account were ended' };
   }
 
   @Post('resend')

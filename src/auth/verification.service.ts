@@ -6,9 +6,11 @@ import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
-import { OneTimeTokens } from './one-time-tokens';
+import { OneTimeTokens, type Redeemed } from './one-time-tokens';
+import { TakeBack } from './take-back';
 
 const RESEND_JOB = 'verification_resend';
 
@@ -25,8 +27,10 @@ export class VerificationService implements OnModuleInit {
   constructor(
     private readonly db: EntityManager,
     private readonly users: UsersService,
+    private readonly addresses: UserAddresses,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
+    private readonly takeBack: TakeBack,
     private readonly jobs: Jobs,
     private readonly mailer: Mailer,
     private readonly audit: Audit,
@@ -46,8 +50,7 @@ export class VerificationService implements OnModuleInit {
       return;
     }
     await this.db.transaction(async (tx) => {
-      const userId = await this.oneTimeTokens.redeem(token ?? '', 'verify_email', tx);
-      await this.markVerified(userId, origin, tx);
+      await this.markVerified(await this.oneTimeTokens.redeem(token ?? '', 'verify_email', tx), origin, tx);
     });
   }
 
@@ -56,8 +59,11 @@ export class VerificationService implements OnModuleInit {
     const target = { email };
     if (!(await this.attempts.take(target))) throw AuthErrors.invalidVerificationToken();
     await this.db.transaction(async (tx) => {
-      const userId = await this.oneTimeTokens.redeemCode(email, code, 'verify_email', tx);
-      await this.markVerified(userId, origin, tx);
+      await this.markVerified(
+        await this.oneTimeTokens.redeemCode(email, code, 'verify_email', tx),
+        origin,
+        tx,
+      );
       await this.attempts.giveBack(target, tx);
     });
   }
@@ -71,6 +77,23 @@ export class VerificationService implements OnModuleInit {
     await this.jobs.send(RESEND_JOB, { userId: userId ?? uuidv7() }, this.db);
   }
 
+  /**
+   * The reader of a verification mail says that he did not sign up: whatever was made in the account ends, its password
+   * too. The account stays; its address is not proven.
+   * @throws ApiError `invalid_verification_token`.
+   */
+  async disown(token: string, origin: RequestOrigin): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      const found = await this.oneTimeTokens.redeemNotMe(token, tx);
+      if (!found) throw AuthErrors.invalidVerificationToken();
+      await this.takeBack.endPassword(found, tx);
+      await this.addresses.markUnproven(found, tx);
+      await this.takeBack.endAll(found, tx);
+      const entry = { action: 'account.disowned', by: { id: null, origin }, subjectId: found } as const;
+      await this.audit.record(entry, tx);
+    });
+  }
+
   private async mailAgain(userId: string): Promise<void> {
     const user = await this.users.find(userId);
     if (!user?.isActive || user.isVerified) return;
@@ -80,8 +103,13 @@ export class VerificationService implements OnModuleInit {
     });
   }
 
-  private async markVerified(userId: string | null, origin: RequestOrigin, tx: EntityManager): Promise<void> {
-    if (!userId) throw AuthErrors.invalidVerificationToken();
+  private async markVerified(
+    redeemed: Redeemed | null,
+    origin: RequestOrigin,
+    tx: EntityManager,
+  ): Promise<void> {
+    if (!redeemed) throw AuthErrors.invalidVerificationToken();
+    const { userId } = redeemed;
     await this.users.markVerified(userId, tx);
     await this.audit.record({ action: 'email.verified', by: { id: userId, origin }, subjectId: userId }, tx);
   }

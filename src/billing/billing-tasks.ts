@@ -31,8 +31,8 @@ interface TaskPlan {
 @Injectable()
 export class BillingTasks implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly plans = new Map<string, TaskPlan>();
+  private readonly running = new Map<string, Promise<void>>();
   private timer: NodeJS.Timeout | undefined;
-  private running: Promise<void> | undefined;
 
   constructor(
     private readonly db: EntityManager,
@@ -48,24 +48,37 @@ export class BillingTasks implements OnApplicationBootstrap, OnApplicationShutdo
 
   onApplicationBootstrap(): void {
     if (!this.polar.isConfigured) return;
-    this.timer = setInterval(() => {
-      this.running ??= this.runDue().finally(() => (this.running = undefined));
-    }, TICK_MS).unref();
+    this.timer = setInterval(() => void this.runDue(), TICK_MS).unref();
   }
 
   async onApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
-    await Promise.race([this.running, delay(DRAIN_MAX_MS, undefined, { ref: false })]);
+    const ended = Promise.all(this.running.values());
+    await Promise.race([ended, delay(DRAIN_MAX_MS, undefined, { ref: false })]);
   }
 
-  /** Does what is due and nobody else does, one after the other. */
+  /** Does what is due and nobody else does; one that takes long keeps no other back. */
   async runDue(): Promise<void> {
-    for (const name of this.plans.keys()) await this.runIfDue(name);
+    try {
+      const now = this.clock.now();
+      const tasks = await this.db.find(BillingTask, { select: { name: true, dueAt: true } });
+      const waiting = new Set(tasks.filter(({ dueAt }) => dueAt > now).map(({ name }) => name));
+      const due = [...this.plans.keys()].filter((name) => !waiting.has(name) && !this.running.has(name));
+      await Promise.all(due.map((name) => this.begin(name)));
+    } catch (error) {
+      this.log.error({ err: error }, 'billing tasks not read');
+    }
   }
 
   /** Has a task done at the next tick of any process. */
   async hurry(name: string): Promise<void> {
     await this.db.update(BillingTask, { name }, { dueAt: this.clock.now() });
+  }
+
+  private begin(name: string): Promise<void> {
+    const run = this.runIfDue(name).finally(() => this.running.delete(name));
+    this.running.set(name, run);
+    return run;
   }
 
   private async runIfDue(name: string): Promise<void> {

@@ -12,6 +12,7 @@ import { Catalogue } from './catalogue';
 import { PolarClient } from './polar-client';
 import { PolarFailure, toPolarFailure } from './polar-failure';
 import type { PolarCustomerState } from './polar-schemas';
+import { idBefore } from './time-ids';
 import { releaseUnlinked } from './webhook-release';
 
 const ADOPT_GAP_MS = 3_000;
@@ -184,10 +185,4 @@ export class CustomerSync implements OnModuleInit {
     this.log.error({ user_id: user.id, problem }, 'no customer at Polar for this account');
     return problem;
   }
-}
-
-/** The lowest UUIDv7 of a moment: ids made before it are smaller. */
-function idBefore(ms: number): string {
-  const hex = Math.max(0, ms).toString(16).padStart(12, '0');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
 }

@@ -8,7 +8,7 @@ import { ApiProblems } from './problem-docs';
 export type Access =
   | { readonly kind: 'public' }
   | { readonly kind: 'user'; readonly role?: 'admin' }
-  | { readonly kind: 'api_key'; readonly permission: string };
+  | { readonly kind: 'api_key'; readonly permission: string | null };
 
 export const ACCESS_METADATA = 'cortex:access';
 
@@ -32,19 +32,20 @@ export const AdminAccess = (): MethodDecorator & ClassDecorator =>
     ApiProblems(CommonErrors.authenticationRequired, CommonErrors.invalidCredentials, CommonErrors.forbidden),
   );
 
-/** A backend with an API key that has the permission, which the document shows too; an access token is refused. */
-export const ApiKeyAccess = (permission: string): MethodDecorator & ClassDecorator =>
+/** A backend with an API key that has the permission, which the document shows too, or (null) with any; an access token is refused. */
+export const ApiKeyAccess = (permission: string | null): MethodDecorator & ClassDecorator =>
   applyDecorators(
     SetMetadata<string, Access>(ACCESS_METADATA, { kind: 'api_key', permission }),
     ApiSecurity('api_key'),
     ApiBearerAuth('api_key_as_bearer'),
-    ApiExtension('x-permission', permission),
     ApiProblems(
       CommonErrors.authenticationRequired,
       CommonErrors.invalidCredentials,
       KeyErrors.disabled,
       KeyErrors.expired,
       CommonErrors.forbidden,
-      CommonErrors.insufficientPermissions,
     ),
+    ...(permission === null
+      ? []
+      : [ApiExtension('x-permission', permission), ApiProblems(CommonErrors.insufficientPermissions)]),
   );

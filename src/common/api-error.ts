@@ -23,6 +23,8 @@ export interface ErrorExtras {
   readonly requestId?: string;
   /** Names of the rate limits that refuse. */
   readonly violatedPolicies?: readonly string[];
+  /** For the second step of a log-in. */
+  readonly challengeToken?: string;
   /** For the log only; never sent. */
   readonly cause?: unknown;
 }
@@ -33,6 +35,7 @@ export class ApiError extends Error {
   readonly retryAfterSeconds?: number;
   readonly requestId?: string;
   readonly violatedPolicies?: readonly string[];
+  readonly challengeToken?: string;
 
   constructor(
     readonly status: number,
@@ -47,6 +50,7 @@ export class ApiError extends Error {
     this.retryAfterSeconds = extras.retryAfterSeconds;
     this.requestId = extras.requestId;
     this.violatedPolicies = extras.violatedPolicies;
+    this.challengeToken = extras.challengeToken;
   }
 }
 

@@ -39,6 +39,13 @@ export const CommonErrors = {
     detail: (permission: string) =>
       `This API key does not have the permission "${permission}". Use a key that has it, or create one.`,
   }),
+  reauthenticationRequired: defineError({
+    code: 'reauthentication_required',
+    status: 403,
+    title: 'Second factor needed again',
+    detail:
+      'This asks for a two-factor code that was given in this session at most 10 minutes ago. Give one to POST /api/v1/auth/2fa/verify, then try again.',
+  }),
   routeNotFound: defineError({
     code: 'route_not_found',
     status: 404,

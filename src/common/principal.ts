@@ -1,5 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import type { IpList } from './ip-list';
+import type { NanoUsd } from './money';
 
 /** The tiers of a plan, lowest first; what each includes stands in `users/plans.ts`. */
 export const tiers = ['free', 'starter', 'professional', 'enterprise', 'internal'] as const;
@@ -16,6 +17,15 @@ export interface UserPrincipal {
   readonly sessionId: string;
   readonly role: 'user' | 'admin';
   readonly tier: Tier;
+  readonly twoFactorEnabled: boolean;
+  /** When he last gave a second factor in this session. */
+  readonly secondFactorAt: Date | null;
+}
+
+/** What metered calls of a calendar month (UTC) may cost at most, in nano-dollars; null: no cap. */
+export interface Budgets {
+  readonly apiKey: NanoUsd | null;
+  readonly account: NanoUsd | null;
 }
 
 /** A backend, known by an API key; it acts for the key's owner. */
@@ -25,12 +35,15 @@ export interface ApiKeyPrincipal {
   readonly apiKeyId: string;
   readonly environment: Environment;
   readonly permissions: Readonly<Record<string, boolean>>;
+  /** The owner's notes. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** What only an admin grants. */
   readonly servicePermissions: readonly string[];
   /** Who may use the key; null: everyone. */
   readonly allowedIps: IpList | null;
   readonly rateLimitPerMinute: number;
   readonly tier: Tier;
+  readonly budgets: Budgets;
 }
 
 /** Who is calling: written by AuthGuard, read by everything after it. */

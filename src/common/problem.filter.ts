@@ -36,7 +36,7 @@ export class ProblemFilter implements ExceptionFilter {
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
-/** The JSON text of a problem (RFC 9457, section 3), with `code`, `request_id`, `errors` and `violated_policies` as extension members. */
+/** The JSON text of a problem (RFC 9457, section 3); what follows `detail` are extension members. */
 export function problemBody(error: ApiError, requestId: string): string {
   return JSON.stringify({
     type: `urn:problem-type:cortex-auth:${error.code}`,
@@ -47,6 +47,7 @@ export function problemBody(error: ApiError, requestId: string): string {
     request_id: error.requestId ?? requestId,
     ...(error.errors && { errors: error.errors }),
     ...(error.violatedPolicies && { violated_policies: error.violatedPolicies }),
+    ...(error.challengeToken && { challenge_token: error.challengeToken }),
   });
 }
 

@@ -21,6 +21,9 @@ export function productionFaults(given: Record<string, string>): string[] {
       );
     }
   }
+  if (given['ENCRYPTION_KEYS']?.split(',').some((key) => key.trim() && isWeakSecret(key.trim()))) {
+    faults.push('ENCRYPTION_KEYS holds a key that is too weak: use 32 random bytes or more for each.');
+  }
   if (given['JWT_SECRET_KEY'] && given['JWT_SECRET_KEY'] === given['SECRET_KEY']) {
     faults.push('JWT_SECRET_KEY and SECRET_KEY must differ.');
   }

@@ -1,6 +1,7 @@
-import { createPrivateKey } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
+import { redisUrl } from './redis-url';
 
 const flag = (fallback: boolean) =>
   z
@@ -71,16 +72,6 @@ const polarProduct = (tier: string) =>
       `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
     );
 
-const PEM_BLOCK = /-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]+-----END [A-Z ]*PRIVATE KEY-----/g;
-
-function isP256PrivateKey(pem: string): boolean {
-  try {
-    return createPrivateKey(pem).asymmetricKeyDetails?.namedCurve === 'prime256v1';
-  } catch {
-    return false;
-  }
-}
-
 /**
  * Every setting: its rule, its default and what it does.
  * `.env.example` holds exactly these names and `docs/configuration.md` these descriptions; a test compares them.
@@ -144,6 +135,14 @@ export const settings = z.object({
       'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
     ),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
+  REDIS_URL: redisUrl
+    .optional()
+    .describe(
+      'Redis 6 or later, where several processes share their rate limits; `rediss` is TLS, `redis+sentinel` names the Sentinels. Without it each process counts alone.',
+    ),
+  REDIS_TIMEOUT_MS: integer(1, 10_000, 50).describe(
+    'Longest wait for Redis, in milliseconds; then the process goes on with its share of the limits until Redis is back.',
+  ),
   DATA_DIR: z
     .string()
     .default('.data')
@@ -169,6 +168,15 @@ export const settings = z.object({
     .optional()
     .describe(
       'Everything else that is derived or encrypted; 32 bytes or more, not `JWT_SECRET_KEY`. Development: made once.',
+    ),
+  ENCRYPTION_KEYS: commaList
+    .refine(
+      (keys) => keys.every((key) => Buffer.byteLength(key) >= 32),
+      'must be secrets of 32 bytes or more',
+    )
+    .default([])
+    .describe(
+      'Encrypts the secrets of two-factor apps instead of `SECRET_KEY`: a comma list; the first encrypts, all of them and `SECRET_KEY` decrypt. `npm run secrets:rotate` encrypts anew what is not under the first.',
     ),
   ACCESS_TOKEN_EXPIRE_MINUTES: integer(1, 1440, 30).describe('Life of an access token, in minutes.'),
   ARGON2_MEMORY_KIB: integer(19_456, 4_194_304, 19_456).describe(

@@ -8,7 +8,7 @@ import { CurrentCall, Metered, type MeteredCall } from '../usage/metered-call';
 import { UsageErrors } from '../usage/usage.errors';
 import { GenerateDto, GenerateResultDto } from './generate.dto';
 import { GenerateErrors } from './generate.errors';
-import { type Generation, Providers } from './providers';
+import { type Generation, mostOf, Providers } from './providers';
 
 const BODY_BYTES_MAX = 1024 * 1024;
 
@@ -24,12 +24,20 @@ export class GenerateController {
   @BodyLimit(BODY_BYTES_MAX)
   @ApiOperation({
     summary: 'Ask a language model',
-    description: 'Metered: the answer leaves once its usage is written. A call that fails costs nothing.',
+    description:
+      'Metered: the answer leaves once its usage is written. A call that fails costs nothing. Under a budget or a quota, a call runs only while the most it can cost still fits.',
   })
   @ApiOkResponse({ type: GenerateResultDto, description: 'The answer and what it cost.' })
-  @ApiProblems(...Object.values(GenerateErrors), UsageErrors.ledgerBusy)
+  @ApiProblems(
+    ...Object.values(GenerateErrors),
+    UsageErrors.budgetExceeded,
+    UsageErrors.quotaExceeded,
+    UsageErrors.ledgerBusy,
+  )
   async generate(@Body() body: GenerateDto, @CurrentCall() call: MeteredCall): Promise<GenerateResultDto> {
-    const generation = await this.providers.generate({ ...body, maxTokens: body.max_tokens });
+    const request = { ...body, maxTokens: body.max_tokens };
+    await call.reserve(mostOf(request));
+    const generation = await this.providers.generate(request);
     return toResult(generation, call.requestId, usdNumber(call.charge(generation, body.user_id)));
   }
 }

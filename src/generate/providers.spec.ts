@@ -53,6 +53,8 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
       model: defaultModels[provider],
       inputTokens: 19,
       outputTokens: 12,
+      // What the fake's usage says was read from the cache.
+      cachedTokens: provider === 'anthropic' ? 6 : 7,
     });
     expect(fake.requests).toHaveLength(1);
     expect(JSON.stringify(fake.requests[0]?.body)).toContain(prompt);
@@ -198,6 +200,7 @@ describe('provider echo', () => {
       model: 'echo',
       inputTokens: 7,
       outputTokens: 7,
+      cachedTokens: 0,
     });
   });
 

@@ -34,6 +34,29 @@ export interface Generation {
   readonly model: string;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Those of the input that the provider had in its cache. */
+  readonly cachedTokens: number;
+}
+
+/** What providers add to a prompt for its form as a conversation; more than any of them needs. */
+const CONVERSATION_TOKENS_MAX = 64;
+
+/** The most that a request can consume: no tokenizer makes more tokens than the text has bytes in UTF-8. */
+export function mostOf({
+  provider,
+  prompt,
+  model,
+  maxTokens,
+}: GenerateRequest): Omit<Generation, 'text' | 'cachedTokens'> {
+  const bytes = Buffer.byteLength(prompt);
+  return provider === 'echo'
+    ? { provider, model: model ?? 'echo', inputTokens: bytes, outputTokens: Math.min(bytes, maxTokens) }
+    : {
+        provider,
+        model: model ?? defaultModels[provider],
+        inputTokens: bytes + CONVERSATION_TOKENS_MAX,
+        outputTokens: maxTokens,
+      };
 }
 
 /** The language models behind `POST /generate`. Their SDKs are loaded when first needed, not when the service starts. */
@@ -71,7 +94,12 @@ export class Providers {
     signal?: AbortSignal,
   ): Promise<Generation> {
     if (this.env.isProduction) throw GenerateErrors.providerNotConfigured('echo');
-    return { provider: 'echo', model, ...(await this.echo.generate(prompt, maxTokens, signal)) };
+    return {
+      provider: 'echo',
+      model,
+      cachedTokens: 0,
+      ...(await this.echo.generate(prompt, maxTokens, signal)),
+    };
   }
 
   private async ask(
@@ -115,12 +143,14 @@ async function loadGenerateText(): Promise<typeof generateText> {
 
 /** The SDK turns a missing count into 0, and no prompt has 0 tokens, nor has any text. */
 function countedTokens(
-  { inputTokens = 0, outputTokens = 0 }: LanguageModelUsage,
+  { inputTokens = 0, outputTokens = 0, inputTokenDetails }: LanguageModelUsage,
   text: string,
-): { inputTokens: number; outputTokens: number } {
+): Pick<Generation, 'inputTokens' | 'outputTokens' | 'cachedTokens'> {
   const isCount = (tokens: number, min: number): boolean => Number.isSafeInteger(tokens) && tokens >= min;
   if (!isCount(inputTokens, 1) || !isCount(outputTokens, text === '' ? 0 : 1)) {
     throw new Error('The answer has no usable token counts.');
   }
-  return { inputTokens, outputTokens };
+  const cached = inputTokenDetails.cacheReadTokens ?? 0;
+  const cachedTokens = isCount(cached, 0) ? Math.min(cached, inputTokens) : 0;
+  return { inputTokens, outputTokens, cachedTokens };
 }

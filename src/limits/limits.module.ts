@@ -1,6 +1,7 @@
 import { Global, Module } from '@nestjs/common';
 import { ThrottlerModule } from '@nestjs/throttler';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { HealthModule } from '../platform/health/health.module';
 import { AttemptCount } from './attempt-count.entity';
 import { Attempts } from './attempts';
 import { LimitsController } from './limits.controller';
@@ -10,6 +11,7 @@ import { RateLimiter } from './rate-limiter';
 @Global()
 @Module({
   imports: [
+    HealthModule,
     TypeOrmModule.forFeature([AttemptCount]),
     ThrottlerModule.forRoot([
       { limit: policies.anonymous.limit, ttl: policies.anonymous.windowSeconds * 1_000 },

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Principal } from '../common/principal';
 import { canonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 import { plans } from '../users/plans';
@@ -55,6 +56,9 @@ export const policies = {
   'resend-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'resend-address': { scope: 'address', windowSeconds: 3_600, limit: 20 },
   'password-change': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'account-export': { scope: 'user', windowSeconds: 3_600, limit: 10 },
+  'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
+  'email-change': { scope: 'user', windowSeconds: 3_600, limit: 10 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
   'usage-export': {
@@ -71,7 +75,7 @@ export const policyNames = Object.keys(policies) as PolicyName[];
 /** One request's claim on one policy. */
 export interface Claim {
   readonly policy: PolicyName;
-  /** Who claims: an address, a user's id or a key's id. */
+  /** Who claims: an address, a user's id, a key's id, or the digest of an e-mail address. */
   readonly key: string;
   readonly limit: number;
   readonly windowMs: number;
@@ -84,6 +88,9 @@ export function generalPolicies(principal: Principal | undefined): readonly Poli
   if (!principal) return ['anonymous'];
   return principal.kind === 'user' ? ['user'] : ['api-key'];
 }
+
+/** What every metered call falls under besides. */
+export const meteredPolicies = ['plan-hour', 'plan-day'] as const satisfies readonly PolicyName[];
 
 /** What a caller claims of some policies, but those that do not limit him. */
 export function claimsOf(names: readonly PolicyName[], claimant: Claimant): Claim[] {
@@ -128,7 +135,7 @@ function keyOf(scope: Scope, { principal, ip, email }: Claimant): string | undef
     case 'email':
       // Whatever is longer is no address: the input is refused next, and must not be remembered.
       return typeof email === 'string' && email.length <= EMAIL_LENGTH_MAX
-        ? canonicalEmail(email)
+        ? createHash('sha256').update(canonicalEmail(email)).digest('base64url')
         : undefined;
   }
 }

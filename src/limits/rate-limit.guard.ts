@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../common/principal';
 import type { ClaimState } from './decision';
 import { rateLimited } from './limits.errors';
-import { claimsOf, generalPolicies, type PolicyName } from './policies';
+import { addressClaim, claimsOf, generalPolicies, type PolicyName } from './policies';
 import { RATE_LIMITS_METADATA } from './rate-limit.decorator';
 import { RateLimiter } from './rate-limiter';
 
@@ -47,6 +47,9 @@ export class RateLimitGuard extends ThrottlerGuard {
     const { email } = (request.body ?? {}) as { email?: unknown };
     const claimant = { principal: request.user, ip: request.ip, email };
     const claims = claimsOf([...generalPolicies(request.user), ...ofRoute], claimant);
+    // Wrong credentials that other processes have seen count too, within the one question.
+    if (request.user && this.limiter.isShared)
+      claims.push({ ...addressClaim('wrong-credentials', request.ip), onlyLook: true });
     const decision = await this.limiter.take(claims);
 
     setRateLimitHeaders(reply, decision.states);
@@ -76,6 +79,7 @@ function setRateLimitHeaders(reply: FastifyReply, states: readonly ClaimState[])
   let policy = '';
   let standing = '';
   for (const { claim, remaining, resetMs } of states) {
+    if (claim.onlyLook) continue;
     const separator = policy && ', ';
     policy += `${separator}"${claim.policy}";q=${claim.limit};w=${claim.windowMs / 1_000}`;
     standing += `${separator}"${claim.policy}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`;

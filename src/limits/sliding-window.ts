@@ -2,6 +2,17 @@
 const EXACT_LIMIT_MAX = 10_000;
 const COARSE_STEPS = 1_000;
 
+/** What moments are rounded up to, in milliseconds. */
+export function stepMsOf(limit: number, windowMs: number): number {
+  return limit <= EXACT_LIMIT_MAX ? 1 : Math.ceil(windowMs / COARSE_STEPS);
+}
+
+/** Places that were taken at one moment. */
+export interface Moment {
+  readonly atMs: number;
+  readonly count: number;
+}
+
 /**
  * An exact sliding window: never more than the limit is accepted in any span of the window's length. It is a queue
  * of accepted moments, each with its count, and costs constant time: what enters once leaves once. For large limits
@@ -14,7 +25,7 @@ export class SlidingWindow {
   private length = 0;
   private total = 0;
 
-  constructor(private readonly windowMs: number) {}
+  constructor(readonly windowMs: number) {}
 
   /** How many milliseconds to wait for a free place; 0 when there is one now. */
   waitMs(limit: number, nowMs: number): number {
@@ -32,7 +43,7 @@ export class SlidingWindow {
 
   /** Takes a place; ask {@link waitMs} first. */
   take(limit: number, nowMs: number): void {
-    const stepMs = limit <= EXACT_LIMIT_MAX ? 1 : Math.max(1, this.windowMs / COARSE_STEPS);
+    const stepMs = stepMsOf(limit, this.windowMs);
     const last = this.index(this.length - 1);
     // A clock that steps back must not reorder the queue.
     const moment = Math.max(
@@ -67,6 +78,15 @@ export class SlidingWindow {
   isIdle(nowMs: number): boolean {
     this.expire(nowMs);
     return this.length === 0;
+  }
+
+  /** What was taken since a moment and is still in the window, oldest first. */
+  takenSince(sinceMs: number, nowMs: number): Moment[] {
+    this.expire(nowMs);
+    const all = Array.from({ length: this.length }, (_, i) => this.index(i));
+    return all
+      .map((at) => ({ atMs: this.times[at] ?? 0, count: this.counts[at] ?? 0 }))
+      .filter(({ atMs }) => atMs >= sinceMs);
   }
 
   private expire(nowMs: number): void {

@@ -1,16 +1,19 @@
+import type { Opening } from './open-statement';
 import { NO_API_KEY } from './usage-hour.entity';
 import type { UsageLog } from './usage-log.entity';
 
 /**
- * Writes a batch of ledger lines, and from the lines that it wrote, and no others, everything that is summed up of
- * them: sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
+ * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
+ * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
  */
 export const CLOSE_SQL = `
   WITH line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
-                            tokens_used, cost_usd, ip_address, user_agent, metadata, created_at)
+                            tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
+                            price_version)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
-                         $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[])
+                         $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[],
+                         $15::int[], $16::int[])
     ON CONFLICT (user_id, id, created_at) DO NOTHING
     RETURNING user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
@@ -25,24 +28,57 @@ export const CLOSE_SQL = `
         input_tokens = kept.input_tokens + excluded.input_tokens,
         output_tokens = kept.output_tokens + excluded.output_tokens,
         cost_usd = kept.cost_usd + excluded.cost_usd
+  ), freed AS (
+    DELETE FROM usage_holds
+    USING unnest($17::uuid[], $18::uuid[]) AS ended (user_id, id)
+    WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
+    RETURNING usage_holds.user_id, api_key_id, month, tokens, cost_usd
   ), months AS (
-    INSERT INTO usage_months AS kept (user_id, scope_id, month, requests, tokens, cost_usd)
-    SELECT user_id, scope_id, date_trunc('month', created_at, 'UTC') AT TIME ZONE 'UTC',
-           count(*), sum(tokens_used), sum(cost_usd)
-    FROM line CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+    INSERT INTO usage_months AS kept (user_id, scope_id, month, requests, tokens, cost_usd, held_tokens, held_usd)
+    SELECT user_id, scope_id, month, sum(requests), sum(tokens), sum(cost_usd), sum(held_tokens), sum(held_usd)
+    FROM (SELECT user_id, api_key_id, (date_trunc('month', created_at, 'UTC') AT TIME ZONE 'UTC')::date AS month,
+                 1 AS requests, tokens_used AS tokens, cost_usd, 0 AS held_tokens, 0 AS held_usd
+          FROM line
+          UNION ALL
+          SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM freed) AS change
+    CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
     WHERE scope_id IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (user_id, scope_id, month) DO UPDATE
     SET requests = kept.requests + excluded.requests,
         tokens = kept.tokens + excluded.tokens,
-        cost_usd = kept.cost_usd + excluded.cost_usd
+        cost_usd = kept.cost_usd + excluded.cost_usd,
+        held_tokens = kept.held_tokens + excluded.held_tokens,
+        held_usd = kept.held_usd + excluded.held_usd
+    RETURNING user_id, scope_id, month, tokens, cost_usd, budget_alert, quota_alert
+  ), pending AS (
+    INSERT INTO usage_pending AS kept (user_id, meter, amount)
+    SELECT user_id, 'tokens', sum(tokens_used) FROM line GROUP BY 1 HAVING sum(tokens_used) <> 0 ORDER BY 1
+    ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount
   )
-  INSERT INTO usage_pending AS kept (user_id, meter, amount)
-  SELECT user_id, 'tokens', sum(tokens_used) FROM line GROUP BY 1 HAVING sum(tokens_used) <> 0 ORDER BY 1
-  ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount`;
+  SELECT scope_id, month::text AS month, tokens, cost_usd, budget_alert, quota_alert FROM months
+  WHERE EXISTS (SELECT FROM freed WHERE freed.user_id = months.user_id)`;
+
+/** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
+export interface Closing {
+  readonly line: UsageLog | null;
+  readonly hold: Opening | null;
+}
+
+/** A month of whoever had a hold in the batch, as it is after it. */
+export interface CapMonth {
+  readonly scope_id: string;
+  readonly month: string;
+  readonly tokens: string;
+  readonly cost_usd: string;
+  readonly budget_alert: number;
+  readonly quota_alert: number;
+}
 
 /** The parameters of {@link CLOSE_SQL}: a column each. */
-export function closeParameters(lines: readonly UsageLog[]): unknown[] {
+export function closeParameters(closings: readonly Closing[]): unknown[] {
+  const lines = closings.flatMap(({ line }) => line ?? []);
+  const holds = closings.flatMap(({ hold }) => hold ?? []);
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   return [
     column('id'),
@@ -59,5 +95,9 @@ export function closeParameters(lines: readonly UsageLog[]): unknown[] {
     column('userAgent'),
     lines.map(({ metadata }) => JSON.stringify(metadata)),
     column('createdAt'),
+    column('cachedTokens'),
+    column('priceVersion'),
+    holds.map(({ userId }) => userId),
+    holds.map(({ id }) => id),
   ];
 }

@@ -1,17 +1,19 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import type { Counter } from 'prom-client';
-import { EntityManager, QueryFailedError } from 'typeorm';
-import { CLOSE_SQL, closeParameters } from './close-statement';
+import { EntityManager } from 'typeorm';
 import { Metrics } from '../platform/observability/metrics';
+import { Alerts } from './alerts';
+import { type CapMonth, CLOSE_SQL, closeParameters, type Closing } from './close-statement';
 import { GroupCommit } from './group-commit';
+import type { Opening } from './open-statement';
 import { Partitions } from './partitions';
 import type { UsageLog } from './usage-log.entity';
+import { isDataError, isPartitionMissing } from './write-errors';
 
 /** Writes the ledger, and with each batch of lines what is summed up of them. Whoever appends waits for the commit. */
 @Injectable()
 export class Ledger implements OnApplicationShutdown {
-  private readonly closing = new GroupCommit<UsageLog>((lines) => this.close(lines), isDataError);
-
+  private readonly closing = new GroupCommit<Closing>((closings) => this.close(closings), isDataError);
   private readonly tokens: Counter;
   private readonly costUsd: Counter;
   private readonly batches: Counter;
@@ -20,6 +22,7 @@ export class Ledger implements OnApplicationShutdown {
   constructor(
     private readonly db: EntityManager,
     private readonly partitions: Partitions,
+    private readonly alerts: Alerts,
     metrics: Metrics,
   ) {
     this.tokens = metrics.counter('usage_tokens_total', 'Tokens metered by this process.');
@@ -30,11 +33,16 @@ export class Ledger implements OnApplicationShutdown {
   }
 
   /**
-   * Resolves once the line is committed.
+   * Resolves once the line is committed, and the call's hold is let go of with it.
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
    */
-  append(line: UsageLog): Promise<void> {
-    return this.closing.add(line);
+  append(line: UsageLog, hold: Opening | null = null): Promise<void> {
+    return this.closing.add({ line, hold });
+  }
+
+  /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
+  release(hold: Opening): Promise<void> {
+    return this.closing.add({ line: null, hold });
   }
 
   /** Everything appended is written before the connections close. */
@@ -42,44 +50,35 @@ export class Ledger implements OnApplicationShutdown {
     await this.closing.drained();
   }
 
-  private async close(lines: readonly UsageLog[]): Promise<[]> {
-    const columns = closeParameters(lines);
+  private async close(closings: readonly Closing[]): Promise<[]> {
     const startedMs = performance.now();
-    try {
-      await this.db.query(CLOSE_SQL, columns);
-    } catch (error) {
-      if (isPartitionMissing(error)) await this.partitions.make(lines.map(({ createdAt }) => createdAt));
-      else if (isDataError(error)) throw error;
-      // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
-      await this.db.query(CLOSE_SQL, columns);
-    }
-    this.note(lines, (performance.now() - startedMs) / 1_000);
+    const months = await this.send(closings);
+    this.note(closings, (performance.now() - startedMs) / 1_000);
+    this.alerts.look(months, closings);
     return [];
   }
 
-  private note(lines: readonly UsageLog[], seconds: number): void {
+  private note(closings: readonly Closing[], seconds: number): void {
     this.batches.inc();
     this.batchSeconds.inc(seconds);
-    for (const { tokensUsed, costUsd } of lines) {
-      this.tokens.inc(tokensUsed);
-      this.costUsd.inc(Number(costUsd));
+    for (const { line } of closings) {
+      if (!line) continue;
+      // A counter throws when it is to shrink; the line is committed, so whoever wrote it must not get an error.
+      this.tokens.inc(Math.max(0, line.tokensUsed));
+      this.costUsd.inc(Math.max(0, Number(line.costUsd)));
     }
   }
-}
 
-/** PostgreSQL classes 22 (data exception) and 23 (constraint violation): the statement, not the server, is at fault. */
-function isDataError(error: unknown): boolean {
-  return /^2[23]/.test(driverError(error).code ?? '');
-}
-
-/** A violated check without a name: no part of the table takes a line of this month. */
-function isPartitionMissing(error: unknown): boolean {
-  const { code, constraint } = driverError(error);
-  return code === '23514' && constraint === undefined;
-}
-
-function driverError(error: unknown): { code?: string; constraint?: string } {
-  return error instanceof QueryFailedError
-    ? (error.driverError as { code?: string; constraint?: string })
-    : {};
+  private async send(closings: readonly Closing[]): Promise<CapMonth[]> {
+    const columns = closeParameters(closings);
+    try {
+      return await this.db.query<CapMonth[]>(CLOSE_SQL, columns);
+    } catch (error) {
+      if (isPartitionMissing(error))
+        await this.partitions.make(closings.flatMap(({ line }) => line?.createdAt ?? []));
+      else if (isDataError(error)) throw error;
+      // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
+      return this.db.query<CapMonth[]>(CLOSE_SQL, columns);
+    }
+  }
 }

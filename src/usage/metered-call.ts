@@ -3,34 +3,86 @@ import type { FastifyRequest } from 'fastify';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
+import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
-import type { Consumption, PriceBook } from './price-book';
+import { capsOf, monthOf } from './caps';
+import type { Holds } from './holds';
+import type { Ledger } from './ledger';
+import type { Opening } from './open-statement';
+import type { PriceBook } from './price-book';
+import type { Consumption } from './pricing';
 import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
 
 /** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
 export const Metered = (operation: string): MethodDecorator =>
-  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited('plan-hour', 'plan-day'));
+  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited(...meteredPolicies));
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
+
+/** What metered calls are measured by and written with. */
+export interface Metering {
+  readonly prices: PriceBook;
+  readonly holds: Holds;
+  readonly ledger: Ledger;
+  /** So long a call may take; what it holds is let go of later. */
+  readonly holdSeconds: number;
+}
 
 /** One call of a metered operation, from the guard to the ledger. */
 export class MeteredCall {
   private consumption: Consumption | undefined;
+  private hold: Opening | null = null;
   private endUser: string | undefined;
   private costNanoUsd: NanoUsd = 0n;
+  private priceVersion = 0;
 
   constructor(
     private readonly operation: string,
     private readonly request: MeteredRequest,
-    private readonly prices: PriceBook,
+    private readonly metering: Metering,
     private readonly startedAt: Date,
   ) {}
 
   /** Also the id of the call's line in the ledger. */
   get requestId(): string {
     return this.request.id;
+  }
+
+  /**
+   * Sets aside the most that the call can consume, when its caller has a budget or a quota; to be awaited before
+   * anything is consumed.
+   * @throws ApiError `budget_exceeded`, `quota_exceeded`.
+   */
+  async reserve(most: Consumption): Promise<void> {
+    const { user } = this.request;
+    const caps = capsOf(user);
+    if (!caps) return;
+    const opening: Opening = {
+      id: this.requestId,
+      userId: user.userId,
+      apiKeyId: user.kind === 'api_key' ? user.apiKeyId : null,
+      month: monthOf(this.startedAt),
+      most: {
+        tokens: BigInt(most.inputTokens + most.outputTokens),
+        costNanoUsd: this.metering.prices.most(this.operation, most, this.startedAt),
+      },
+      caps,
+      expiresAt: new Date(this.startedAt.getTime() + this.metering.holdSeconds * 1_000),
+    };
+    await this.metering.holds.open(opening);
+    this.hold = opening;
+  }
+
+  /** Ends the call with its line in the ledger. */
+  async settle(statusCode: number): Promise<void> {
+    await this.metering.ledger.append(this.toLine(statusCode), this.hold);
+  }
+
+  /** Ends the call without a line: it failed. What cannot be let go of now goes when it expires. */
+  async release(): Promise<void> {
+    if (this.hold) await this.metering.ledger.release(this.hold).catch(() => undefined);
   }
 
   /**
@@ -41,15 +93,18 @@ export class MeteredCall {
   charge(consumption: Consumption, endUser?: string): NanoUsd {
     this.consumption = consumption;
     this.endUser = endUser;
-    this.costNanoUsd = this.prices.price(consumption);
-    return this.costNanoUsd;
+    const { cost, version } = this.metering.prices.price(this.operation, consumption, this.startedAt);
+    this.costNanoUsd = cost;
+    this.priceVersion = version;
+    return cost;
   }
 
   /** The ledger's line for this call, answered with `statusCode`. */
-  toLine(statusCode: number): UsageLog {
+  private toLine(statusCode: number): UsageLog {
     const { user, method, routeOptions } = this.request;
     const { requestId, ip, userAgent } = originOf(this.request);
-    const { provider = null, model = null, inputTokens = 0, outputTokens = 0 } = this.consumption ?? {};
+    const { provider = null, model = null } = this.consumption ?? {};
+    const { inputTokens = 0, outputTokens = 0, cachedTokens = 0 } = this.consumption ?? {};
     return {
       id: requestId,
       userId: user.userId,
@@ -59,8 +114,10 @@ export class MeteredCall {
       model,
       inputTokens,
       outputTokens,
+      cachedTokens,
       tokensUsed: inputTokens + outputTokens,
       costUsd: formatUsd(this.costNanoUsd),
+      priceVersion: this.priceVersion,
       ipAddress: ip,
       userAgent,
       metadata: {
@@ -84,9 +141,9 @@ export const CurrentCall = createParamDecorator(
 export function beginCall(
   operation: string,
   context: ExecutionContext,
-  prices: PriceBook,
+  metering: Metering,
   now: Date,
 ): MeteredCall {
   const request = context.switchToHttp().getRequest<MeteredRequest>();
-  return (request.meteredCall = new MeteredCall(operation, request, prices, now));
+  return (request.meteredCall = new MeteredCall(operation, request, metering, now));
 }

@@ -28,7 +28,11 @@ export class Partitions implements OnModuleInit, OnApplicationShutdown {
 
   /** Makes the parts that lines of these times need, as far as they are missing. */
   async make(times: readonly Date[]): Promise<void> {
-    await this.db.query('SELECT usage_logs_make_partition(at) FROM unnest($1::timestamptz[]) AS at', [times]);
+    await this.db.transaction(async (tx) => {
+      // Locked by a statement of its own: one that waits within the function would still not see what the other made.
+      await tx.query(`SELECT pg_advisory_xact_lock(hashtext('usage_logs_make_partition'))`);
+      await tx.query('SELECT usage_logs_make_partition(at) FROM unnest($1::timestamptz[]) AS at', [times]);
+    });
   }
 
   private async makeAhead(): Promise<void> {

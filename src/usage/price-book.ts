@@ -1,22 +1,66 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { EntityManager } from 'typeorm';
+import { LOG } from '../common/log-token';
 import type { NanoUsd } from '../common/money';
+import { Price } from './price.entity';
+import { type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import { startUpPrices } from './start-up-prices';
 
-/** What a call consumed, as its provider counts it. */
-export interface Consumption {
-  readonly provider: string;
-  readonly model: string;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-}
+const REFRESH_MS = 1_000;
 
-/** 0.0001 USD. */
-const PRICE_PER_TOKEN_NANO_USD: NanoUsd = 100_000n;
-
-/** What calls cost. */
+/** What calls cost: the prices of the database, at most a second old. New ones come into force later than that. */
 @Injectable()
-export class PriceBook {
-  /** The exact price of a consumption, in nano-dollars. */
-  price({ inputTokens, outputTokens }: Consumption): NanoUsd {
-    return BigInt(inputTokens + outputTokens) * PRICE_PER_TOKEN_NANO_USD;
+export class PriceBook implements OnModuleInit, OnApplicationShutdown {
+  private rules: readonly PriceRule[] = [];
+  private isFailing = false;
+  private refreshing: Promise<void> | undefined;
+  private readonly timer = setInterval(() => {
+    this.refreshing ??= this.refresh().finally(() => (this.refreshing = undefined));
+  }, REFRESH_MS).unref();
+
+  constructor(
+    private readonly db: EntityManager,
+    @Inject(LOG) private readonly log: Logger,
+  ) {}
+
+  async onModuleInit(): Promise<void> {
+    this.rules = await this.db.find(Price);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
+    await this.refreshing;
+  }
+
+  /** The price of what a call consumed, exactly, and the version of the price that was in force when it began. */
+  price(operation: string, consumption: Consumption, at: Date): { cost: NanoUsd; version: number } {
+    const { version, rates } = this.inForce(operation, consumption, at);
+    return { cost: costOf(rates, consumption), version };
+  }
+
+  /** The most that such a call costs, however much of its input comes from a cache. */
+  most(operation: string, consumption: Consumption, at: Date): NanoUsd {
+    const { rates } = this.inForce(operation, consumption, at);
+    const [uncached, cached] = [0, consumption.inputTokens].map((cachedTokens) =>
+      costOf(rates, { ...consumption, cachedTokens }),
+    ) as [NanoUsd, NanoUsd];
+    return uncached > cached ? uncached : cached;
+  }
+
+  private inForce(operation: string, consumption: Consumption, at: Date): { version: number; rates: Rates } {
+    const rule = this.rules.length > 0 ? ruleInForce(this.rules, operation, consumption, at) : undefined;
+    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: startUpPrices };
+  }
+
+  /** While the database is away the last known prices hold; nothing can be written then anyway. */
+  private async refresh(): Promise<void> {
+    try {
+      this.rules = await this.db.find(Price);
+      this.isFailing = false;
+    } catch (error) {
+      if (!this.isFailing) this.log.error({ err: error }, 'prices not read');
+      this.isFailing = true;
+    }
   }
 }

@@ -7,6 +7,8 @@ export interface UsageMetadata {
   readonly status_code: number;
   /** The caller's own end user, as the caller named him. */
   readonly end_user?: string;
+  /** What a client reported with its own call. */
+  readonly reported?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -42,12 +44,20 @@ export class UsageLog {
   @Column('integer')
   outputTokens!: number;
 
+  /** Those of the input that the provider had in its cache. */
+  @Column('integer', { default: 0 })
+  cachedTokens!: number;
+
   @Column('integer')
   tokensUsed!: number;
 
   /** Exact, in nano-dollars after the point; a decimal string in the program. */
   @Column('numeric', { precision: 20, scale: 9 })
   costUsd!: string;
+
+  /** Of the price book, by which the cost was computed. */
+  @Column('integer', { default: 0 })
+  priceVersion!: number;
 
   @Column('text', { nullable: true })
   ipAddress!: string | null;

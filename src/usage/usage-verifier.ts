@@ -11,7 +11,7 @@ export interface UsageFinding {
   readonly summary: string;
 }
 
-/** Each compares the rows of one table with what the ledger makes of them; a row that either side lacks counts as nothing. */
+/** Each compares the rows of one table with what the ledger, or the holds, make of them; a row that either side lacks counts as nothing. */
 const COMPARISONS: readonly string[] = [
   `SELECT concat_ws(' ', 'usage_hours', user_id, hour AT TIME ZONE 'UTC', api_key_id, operation, provider, model) AS "where",
           concat_ws(' ', l.requests, l.input_tokens, l.output_tokens, l.cost_usd) AS ledger,
@@ -63,6 +63,14 @@ const COMPARISONS: readonly string[] = [
          FROM usage_hours GROUP BY 2) AS s USING (month)
    WHERE month IN (SELECT month FROM usage_archives)
          AND (l.requests, l.tokens, l.cost_usd) IS DISTINCT FROM (s.requests, s.tokens, s.cost_usd) LIMIT $1`,
+  `SELECT concat_ws(' ', 'usage_holds', user_id, scope_id, month) AS "where",
+          concat_ws(' ', h.tokens, h.cost_usd) AS ledger, concat_ws(' ', s.held_tokens, s.held_usd) AS summary
+   FROM (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
+         FROM usage_holds CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+         WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS h
+   FULL JOIN usage_months AS s USING (user_id, scope_id, month)
+   WHERE (coalesce(h.tokens, 0), coalesce(h.cost_usd, 0))
+         IS DISTINCT FROM (coalesce(s.held_tokens, 0), coalesce(s.held_usd, 0)) LIMIT $1`,
 ];
 
 /**

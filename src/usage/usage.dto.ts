@@ -1,4 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { usdNumber } from '../common/money';
+import type { UsageSum } from './usage.service';
 
 export class UsageStatsDto {
   @ApiProperty({ type: 'integer', example: 120, description: 'Answered metered calls, ever.' })
@@ -18,4 +20,15 @@ export class UsageStatsDto {
 
   @ApiProperty({ example: 0.089, description: 'Cost in US dollars since midnight UTC.' })
   cost_today_usd!: number;
+
+  static from(this: void, { total, today }: { total: UsageSum; today: UsageSum }): UsageStatsDto {
+    return {
+      total_requests: total.requests,
+      total_tokens: total.tokens,
+      total_cost_usd: usdNumber(total.costNanoUsd),
+      requests_today: today.requests,
+      tokens_today: today.tokens,
+      cost_today_usd: usdNumber(today.costNanoUsd),
+    };
+  }
 }

@@ -8,4 +8,24 @@ export const UsageErrors = {
     detail:
       'More calls wait to be written than the service takes on; yours was not charged. Try again shortly.',
   }),
+  budgetExceeded: defineError({
+    code: 'budget_exceeded',
+    status: 402,
+    title: 'Monthly budget exceeded',
+    detail: (whose: string, limit: string, used: string, held: string, wanted: string, resets_at: string) =>
+      `The monthly budget of ${whose} is ${limit} USD. Used are ${used} USD, calls under way hold ${held} USD, and this call may cost up to ${wanted} USD. The budget resets at ${resets_at}; until then raise it, or ask for fewer tokens.`,
+  }),
+  quotaExceeded: defineError({
+    code: 'quota_exceeded',
+    status: 402,
+    title: 'Monthly tokens used up',
+    detail: (limit: string, used: string, held: string, wanted: string, resets_at: string) =>
+      `The plan includes ${limit} tokens a month. Used are ${used}, calls under way hold ${held}, and this call may take up to ${wanted}. They come anew at ${resets_at}; until then choose a larger plan, or ask for fewer tokens.`,
+  }),
+  priceInThePast: defineError({
+    code: 'price_in_the_past',
+    status: 400,
+    title: 'A price cannot begin in the past',
+    detail: 'What calls have cost does not change. Choose an "effective_from" to come, or leave it out.',
+  }),
 };

@@ -1,32 +1,58 @@
-import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
+import {
+  type CallHandler,
+  type ExecutionContext,
+  Inject,
+  Injectable,
+  type NestInterceptor,
+} from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply } from 'fastify';
-import { mergeMap, type Observable } from 'rxjs';
+import { catchError, mergeMap, type Observable } from 'rxjs';
 import { Clock } from '../common/clock';
+import { ENV, type Env } from '../config/env';
+import { Holds } from './holds';
 import { Ledger } from './ledger';
-import { beginCall, METERED_METADATA } from './metered-call';
+import { beginCall, METERED_METADATA, type Metering } from './metered-call';
 import { PriceBook } from './price-book';
+
+/** A call that takes longer than its provider may has lost its way; what it holds is let go of. */
+const HOLD_MARGIN_SECONDS = 60;
 
 /** Step 4 of the pipeline: the answer of a metered route leaves after its line is committed; a failed call leaves none. */
 @Injectable()
 export class UsageInterceptor implements NestInterceptor {
+  private readonly metering: Metering;
+
   constructor(
     private readonly reflector: Reflector,
-    private readonly ledger: Ledger,
-    private readonly prices: PriceBook,
     private readonly clock: Clock,
-  ) {}
+    ledger: Ledger,
+    holds: Holds,
+    prices: PriceBook,
+    @Inject(ENV) env: Env,
+  ) {
+    this.metering = {
+      ledger,
+      holds,
+      prices,
+      holdSeconds: env.PROVIDER_TIMEOUT_SECONDS + HOLD_MARGIN_SECONDS,
+    };
+  }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const operation = this.reflector.get<string | undefined>(METERED_METADATA, context.getHandler());
     if (operation === undefined) return next.handle();
 
-    const call = beginCall(operation, context, this.prices, this.clock.now());
+    const call = beginCall(operation, context, this.metering, this.clock.now());
     const reply = context.switchToHttp().getResponse<FastifyReply>();
     return next.handle().pipe(
       mergeMap(async (answer: unknown) => {
-        await this.ledger.append(call.toLine(reply.statusCode));
+        await call.settle(reply.statusCode);
         return answer;
+      }),
+      catchError(async (error: unknown) => {
+        await call.release();
+        throw error;
       }),
     );
   }

@@ -46,6 +46,10 @@ export class User {
   @Column('text', { nullable: true })
   tierOverride!: Tier | null;
 
+  /** Most that metered calls of a calendar month (UTC) may cost, in dollars; null: no cap. */
+  @Column('numeric', { precision: 18, scale: 6, nullable: true })
+  monthlyBudgetUsd!: string | null;
+
   @Column('timestamptz')
   createdAt!: Date;
 

@@ -7,6 +7,8 @@ import { Clock } from '../common/clock';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { lockUser } from './lock-user';
+import { erasedUser } from './erased-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
 
@@ -58,6 +60,7 @@ export class UsersService {
       twoFactorEnabled: false,
       billingTier: 'free' as const,
       tierOverride: null,
+      monthlyBudgetUsd: null,
       createdAt: now,
       updatedAt: now,
       lastLogin: null,
@@ -86,13 +89,14 @@ export class UsersService {
     return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
   }
 
+  /** The account with its password hash, or null when it is gone. */
+  findByIdForLogin(id: string, tx: EntityManager = this.db): Promise<User | null> {
+    return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ id }).getOne();
+  }
+
   /** The account with its password hash. @throws ApiError `invalid_token` when it is gone. */
   async getForLogin(id: string, tx: EntityManager = this.db): Promise<User> {
-    const user = await tx
-      .createQueryBuilder(User, 'user')
-      .addSelect('user.passwordHash')
-      .where({ id })
-      .getOne();
+    const user = await this.findByIdForLogin(id, tx);
     if (!user) throw CommonErrors.invalidCredentials();
     return user;
   }
@@ -116,6 +120,20 @@ export class UsersService {
     return affected === 1;
   }
 
+  /**
+   * Takes everything personal out of an account and shuts it, for good; its address is free again.
+   * @param verifiedHash the hash that was just verified.
+   * @returns false when the password was changed meanwhile: nothing is erased then.
+   */
+  async erase(id: string, verifiedHash: string, tx: EntityManager): Promise<boolean> {
+    const { affected } = await tx.update(
+      User,
+      { id, passwordHash: verifiedHash },
+      erasedUser(id, this.clock.now()),
+    );
+    return affected === 1;
+  }
+
   /** Changes the named parts of a profile. */
   async updateProfile(id: string, profile: Profile): Promise<User> {
     await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
@@ -124,22 +142,38 @@ export class UsersService {
 
   /**
    * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
-   * @returns false when the password was changed or the account suspended meanwhile: the log-in must not go on then.
+   * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
+   * the log-in must not go on then.
    */
   async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
     const lastLogin = this.clock.now();
     const { affected } = await tx.update(
       User,
-      { id: user.id, passwordHash: user.passwordHash, isActive: true },
+      {
+        id: user.id,
+        passwordHash: user.passwordHash,
+        twoFactorEnabled: user.twoFactorEnabled,
+        isActive: true,
+      },
       { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );
     Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
     return affected === 1;
   }
 
+  /** Caps what metered calls of a month may cost; null takes the cap away. */
+  async setMonthlyBudget(id: string, budgetUsd: string | null, tx: EntityManager): Promise<void> {
+    await tx.update(User, { id }, { monthlyBudgetUsd: budgetUsd, updatedAt: this.clock.now() });
+  }
+
   /** Marks an address as proven. */
   async markVerified(id: string, tx: EntityManager = this.db): Promise<void> {
     await tx.update(User, { id }, { isVerified: true, updatedAt: this.clock.now() });
+  }
+
+  /** Says whether log-in asks for a second factor; holds the account's row until `tx` ends. */
+  async setTwoFactor(id: string, twoFactorEnabled: boolean, tx: EntityManager): Promise<void> {
+    await tx.update(User, { id }, { twoFactorEnabled, updatedAt: this.clock.now() });
   }
 
   /** Accounts, newest first; `search` is a part of an address, or an id. */
@@ -168,7 +202,7 @@ export class UsersService {
    * @throws ApiError `user_not_found`.
    */
   async overrideTier(id: string, tier: Tier | null, by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.tierOverride === tier) return user;
     const details = { from: user.tierOverride, to: tier };
     await this.audit.record({ action: 'tier.changed', by, subjectId: id, details }, tx);
@@ -177,7 +211,7 @@ export class UsersService {
 
   /** @throws ApiError `user_not_found`. */
   async setRole(id: string, role: User['role'], by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
+    const user = await lockUser(id, tx);
     if (user.role === role) return user;
     const details = { from: user.role, to: role };
     await this.audit.record({ action: 'role.changed', by, subjectId: id, details }, tx);
@@ -186,20 +220,19 @@ export class UsersService {
 
   /**
    * Suspends an account (false) or restores it (true).
+   * @returns the account, and whether that changed it.
    * @throws ApiError `user_not_found`.
    */
-  async setActive(id: string, isActive: boolean, by: Actor, tx: EntityManager): Promise<User> {
-    const user = await this.findLocked(id, tx);
-    if (user.isActive === isActive) return user;
+  async setActive(
+    id: string,
+    isActive: boolean,
+    by: Actor,
+    tx: EntityManager,
+  ): Promise<{ user: User; isChanged: boolean }> {
+    const user = await lockUser(id, tx);
+    if (user.isActive === isActive) return { user, isChanged: false };
     await this.audit.record({ action: isActive ? 'user.restored' : 'user.suspended', by, subjectId: id }, tx);
-    return this.save(user, { isActive }, tx);
-  }
-
-  /** So that of two changes at once each tells the truth about what was before it. */
-  private async findLocked(id: string, tx: EntityManager): Promise<User> {
-    const user = await tx.findOne(User, { where: { id }, lock: { mode: 'pessimistic_write' } });
-    if (!user) throw UserErrors.notFound();
-    return user;
+    return { user: await this.save(user, { isActive }, tx), isChanged: true };
   }
 
   private async save(user: User, fields: Partial<User>, tx: EntityManager): Promise<User> {

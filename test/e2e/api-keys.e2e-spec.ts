@@ -1,4 +1,7 @@
-import { In } from 'typeorm';
+import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { EntityManager, In } from 'typeorm';
+import { ApiKeyAuthenticator } from '../../src/api-keys/api-key-authenticator';
 import { ApiKey } from '../../src/api-keys/api-key.entity';
 import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
@@ -217,7 +220,7 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = jest.spyOn(t.db, 'createQueryBuilder');
+      const queries = jest.spyOn(t.app.get(EntityManager), 'createQueryBuilder');
       const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKeyVersion);
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0
@@ -233,6 +236,26 @@ describe('API keys', () => {
       expect(isAsked()).toBe(false);
       await call(key);
       expect(isAsked()).toBe(true);
+      queries.mockRestore();
+    });
+
+    it('T31: asks the database nothing about 10,000 random or checksum-broken keys', async () => {
+      const { key } = await t.make.apiKey();
+      const queries = jest.spyOn(Client.prototype, 'query');
+      const asked = (): unknown[] =>
+        queries.mock.calls.filter((call) => typeof call[0] === 'string' && call[0].includes('api_key'));
+      const authenticator = t.app.get(ApiKeyAuthenticator, { strict: false });
+      const broken = Array.from({ length: 10_000 }, (_, i) => {
+        const { key: fresh } = generateApiKey('live');
+        return i % 2
+          ? randomBytes(40).toString('base64url')
+          : fresh.slice(0, -1) + (fresh.endsWith('x') ? 'y' : 'x');
+      });
+      const found = await Promise.all(broken.map((text) => authenticator.authenticate(text)));
+      expect(found.filter(({ state }) => state !== 'NOT_FOUND')).toEqual([]);
+      expect(asked()).toEqual([]);
+      expect((await authenticator.authenticate(key)).state).toBe('VALID');
+      expect(asked().length).toBeGreaterThan(0);
       queries.mockRestore();
     });
 

@@ -25,7 +25,7 @@ import {
 } from '../support/route-values';
 import { startTestApp, type TestApp } from '../support/test-app';
 
-jest.setTimeout(120_000);
+jest.setTimeout(isThorough ? 900_000 : 120_000);
 
 /** Made-up bodies are the same in every run. */
 const SEED = 20_261_122;

@@ -351,9 +351,11 @@ describe('billing', () => {
 
     it('does not follow Polar where it is sent', async () => {
       const user = await t.make.user();
-      t.polar.faultOf = () => ({ status: 302 });
+      const location = `${t.polar.url}/v1/elsewhere`;
+      t.polar.faultOf = ({ path }) => (path === '/v1/elsewhere' ? undefined : { status: 302, location });
       expect((await post('checkout', user.token, { tier: 'starter' })).body.code).toBe('billing_unavailable');
       expect(seen('/v1/checkouts/')).toBeGreaterThan(0);
+      expect(seen('/v1/elsewhere')).toBe(0);
     });
   });
 

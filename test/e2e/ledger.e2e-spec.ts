@@ -2,6 +2,8 @@ import { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/data-source';
 import { Ledger } from '../../src/usage/ledger';
+import { Partitions } from '../../src/usage/partitions';
+import { UsageService } from '../../src/usage/usage.service';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
 import { copyDatabase } from '../support/database';
@@ -127,6 +129,28 @@ describe('the ledger', () => {
     expect(await parts()).toContain('usage_logs_2019_07');
   });
 
+  it('takes a correction, which is a line with negative amounts', async () => {
+    const wrong = line({ inputTokens: 5, tokensUsed: 5, costUsd: '0.5' });
+    await ledger.append(wrong);
+    const { userId, apiKeyId } = wrong;
+    await ledger.append(line({ userId, apiKeyId, inputTokens: -5, tokensUsed: -5, costUsd: '-0.5' }));
+    expect(await t.app.get(UsageService, { strict: false }).stats(wrong.userId)).toMatchObject({
+      total: { tokens: 0, costNanoUsd: 0n },
+    });
+  });
+
+  it('makes the part of a month once, however many ask for it at the same moment', async () => {
+    const partitions = t.app.get(Partitions, { strict: false });
+    for (let month = 0; month < 12; month++) {
+      const times = [new Date(Date.UTC(2040, month, 1))];
+      await Promise.all(Array.from({ length: 6 }, () => partitions.make(times)));
+    }
+    const made = await t.db.query(
+      `SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'usage_logs_2040_%'`,
+    );
+    expect(made).toHaveLength(12);
+  });
+
   it('lets two processes write the same accounts and keys at once, in any order, without waiting in a circle', async () => {
     const other = await startTestApp({ databaseUrl: t.databaseUrl });
     const otherLedger = other.app.get(Ledger, { strict: false });
@@ -179,7 +203,8 @@ it('a ledger from before the roll-ups keeps its lines, gets its sums, and can go
               n, 1, n + 1, n * 0.0001, NULL, NULL, '{}', '2024-11-15'::timestamptz + n * interval '7 days'
        FROM generate_series(1, 20) AS n`,
     );
-    const rows = (): Promise<unknown> => dataSource.query('SELECT * FROM usage_logs ORDER BY id');
+    const rows = (): Promise<unknown> =>
+      dataSource.query('SELECT id, user_id, tokens_used, cost_usd, created_at FROM usage_logs ORDER BY id');
     const before = await rows();
     await dataSource.runMigrations({ transaction: 'each' });
     expect(await rows()).toEqual(before);
@@ -213,8 +238,10 @@ function line(fields: Partial<UsageLog> = {}): UsageLog {
     model: null,
     inputTokens: 1,
     outputTokens: 2,
+    cachedTokens: 0,
     tokensUsed: 3,
     costUsd: '0.000300000',
+    priceVersion: 0,
     ipAddress: null,
     userAgent: null,
     metadata: { path: '/test', method: 'POST', status_code: 200 },

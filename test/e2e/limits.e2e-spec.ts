@@ -154,7 +154,7 @@ describe('rate limits', () => {
     const unlimited = (body as { limits: { name: string; limit: number | null }[] }).limits
       .filter(({ limit }) => limit === null)
       .map(({ name }) => name);
-    expect(unlimited).toEqual(['user', 'plan-hour', 'plan-day']);
+    expect(unlimited).toEqual(['user', 'plan-hour', 'plan-day', 'usage-export']);
   });
 
   it.each([0, -1, 2 ** 31, 1e21, null, '5', 1.5])(

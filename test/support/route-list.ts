@@ -38,6 +38,8 @@ export interface Route {
   readonly access: RouteAccess;
   readonly fields: readonly RouteField[];
   readonly takesBody: boolean;
+  /** Whether only keys with a permission may call it. */
+  readonly needsPermission: boolean;
   /** The codes of the errors it documents. */
   readonly problems: readonly string[];
   /** Whether the document allows this as its body. */
@@ -45,6 +47,7 @@ export interface Route {
 }
 
 interface Operation {
+  readonly 'x-permission'?: string;
   readonly security?: readonly Record<string, unknown>[];
   readonly parameters?: readonly {
     in: 'query' | 'path' | 'header';
@@ -99,6 +102,7 @@ function routeOf(
     access: accessOf(path, operation),
     fields: [...parameters, ...bodyFields],
     takesBody: body !== undefined,
+    needsPermission: operation['x-permission'] !== undefined,
     problems: Object.values(operation.responses).flatMap(({ content }) =>
       Object.keys(content?.['application/problem+json']?.examples ?? {}),
     ),
@@ -177,7 +181,8 @@ export class Callers {
 
   private async makeKey(): Promise<{ key: string }> {
     const owner = await this.t.make.user({ tierOverride: 'internal' });
-    return this.t.make.apiKey({ userId: owner.id, rateLimitPerMinute: 1_000_000 });
+    const servicePermissions = ['keys:verify', 'usage:write'];
+    return this.t.make.apiKey({ userId: owner.id, rateLimitPerMinute: 1_000_000, servicePermissions });
   }
 }
 

@@ -107,6 +107,14 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   const url = await app.getUrl();
   const owner = await new DataSource({ ...dataSourceOptions(database.url, 5), entities }).initialize();
   const db = owner.manager;
+  const close = async (): Promise<void> => {
+    const findings = await verifyUsage(db);
+    await app.close();
+    await owner.destroy();
+    await database.drop();
+    if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
+  };
+  let closed: Promise<void> | undefined;
   return {
     app,
     env,
@@ -122,12 +130,6 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       await jobsSettled(db);
       return mailboxes.flatMap((mailbox) => mailbox.mails()).filter(({ to }) => to === address);
     },
-    close: async () => {
-      const findings = await verifyUsage(db);
-      await app.close();
-      await owner.destroy();
-      await database.drop();
-      if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
-    },
+    close: () => (closed ??= close()),
   };
 }

@@ -9,14 +9,24 @@ export type Purpose =
   | 'mail-code'
   | 'refresh-token'
   | 'device-token'
+  | 'login-challenge'
+  | 'stop-reset'
   | 'attempts'
   | 'audit'
+  | 'farewell'
+  | 'encryption'
+  | 'encryption-id'
   | 'idempotency-key'
   | 'idempotency-fingerprint'
   | 'idempotency-reply';
 
 const ID_BYTES = 16;
 const TOKEN_BYTES = ID_BYTES + 32;
+
+/** The 32-byte key of a secret for one purpose. */
+export function deriveKey(secret: string, purpose: Purpose): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', `cortex-auth:${purpose}`, 32));
+}
 
 /** Secrets computed from `SECRET_KEY` instead of stored: HMAC-SHA-256 under a key per purpose (HKDF, RFC 5869). */
 @Injectable()
@@ -49,7 +59,7 @@ export class Derivation {
   private keyOf(purpose: Purpose): Buffer {
     let key = this.keys.get(purpose);
     if (!key) {
-      key = Buffer.from(hkdfSync('sha256', this.env.SECRET_KEY, '', `cortex-auth:${purpose}`, 32));
+      key = deriveKey(this.env.SECRET_KEY, purpose);
       this.keys.set(purpose, key);
     }
     return key;

@@ -12,6 +12,14 @@ const THREADS_MAX = 3;
 /** About two seconds of work: whoever comes later is told to come back instead of waiting longer. */
 const WAITING_MAX_PER_THREAD = 50;
 const BCRYPT_BYTES_MAX = 72;
+/** Never changed: what is looked up by its digest must have the same one for ever. */
+const DIGEST_OPTIONS = {
+  type: argon2.argon2id,
+  memoryCost: 19_456,
+  timeCost: 2,
+  parallelism: 1,
+  raw: true,
+} as const;
 
 /** Password hashing with argon2id, bounded: never more hashes at once than cores or threads, and a short queue. */
 @Injectable()
@@ -21,7 +29,7 @@ export class Passwords {
   private readonly options: argon2.HashOptions;
   private readonly decoy: Promise<string>;
 
-  constructor(@Inject(ENV) env: Env) {
+  constructor(@Inject(ENV) env: Pick<Env, 'ARGON2_MEMORY_KIB' | 'ARGON2_TIME_COST'>) {
     this.options = {
       type: argon2.argon2id,
       memoryCost: env.ARGON2_MEMORY_KIB,
@@ -44,6 +52,11 @@ export class Passwords {
     return this.bounded(() => argon2.hash(password.normalize('NFKC'), this.options));
   }
 
+  /** A hash of a password that nobody knows. */
+  unusableHash(): Promise<string> {
+    return this.decoy;
+  }
+
   /**
    * Whether the password belongs to the hash, argon2id or legacy bcrypt. Without a hash (no such user) it takes
    * the same time and answers false.
@@ -60,6 +73,14 @@ export class Passwords {
   /** Whether a hash that just verified should be replaced: legacy bcrypt, or weaker than the settings now ask. */
   needsRehash(hash: string): boolean {
     return !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, this.options);
+  }
+
+  /**
+   * The argon2id digest of a random code that is too short for a fast hash, with its owner's salt: it is looked up by it.
+   * @throws ApiError `service_unavailable` when the queue is full.
+   */
+  digest(code: string, salt: Buffer): Promise<Buffer> {
+    return this.bounded(() => argon2.hash(code, { ...DIGEST_OPTIONS, salt }));
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import { ApiProperty } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 
 export class LivenessDto {
   @ApiProperty({ enum: ['alive'], description: 'The process answers.' })
@@ -10,9 +10,30 @@ export class ComponentHealthDto {
   status!: 'up' | 'down';
 }
 
+export class PartHealthDto {
+  @ApiProperty({
+    enum: ['up', 'degraded'],
+    description: 'Degraded: an operator should look; the log says at what.',
+  })
+  status!: 'up' | 'degraded';
+}
+
 export class HealthComponentsDto {
   @ApiProperty({ type: ComponentHealthDto, description: 'PostgreSQL; it alone decides readiness.' })
   database!: ComponentHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description: 'What is reported to Polar and heard from it; absent while billing is off.',
+  })
+  billing?: PartHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description:
+      'Redis, when there is one. Degraded: each process keeps to its share of the rate limits until it is back.',
+  })
+  redis?: PartHealthDto;
 }
 
 export class HealthDto {

@@ -7,6 +7,6 @@ import { Readiness } from './readiness';
 @Module({
   controllers: [RootController, HealthController],
   providers: [HealthService, Readiness],
-  exports: [Readiness],
+  exports: [HealthService, Readiness],
 })
 export class HealthModule {}

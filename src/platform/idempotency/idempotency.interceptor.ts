@@ -1,5 +1,4 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
-import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { EntityManager } from 'typeorm';
@@ -11,18 +10,21 @@ import { toApiError } from '../../common/problem.filter';
 import { Idempotency, type IdempotentRequest, type Refusal } from './idempotency';
 import { IdempotencyErrors } from './idempotency.errors';
 import { parseIdempotencyKey } from './idempotency-key-header';
-import { IDEMPOTENT_METADATA, type IdempotentState } from './idempotent';
 
 /** Refusals that say "not now": the caller may do something about it and ask again with the same key. */
 const NOT_NOW = [401, 402, 403, 409, 429];
 
+/** What is left on a request for its handler. */
+export interface IdempotentState {
+  transaction?: EntityManager;
+}
+
 type IdempotentHttpRequest = FastifyRequest & RequestState & IdempotentState & { user: Principal };
 
-/** Step 4 of the pipeline: a request whose Idempotency-Key was used before gets the answer of the first. */
+/** For the routes that say `@Idempotent()`, and no others: a request whose Idempotency-Key was used before gets the answer of the first. */
 @Injectable()
 export class IdempotencyInterceptor implements NestInterceptor {
   constructor(
-    private readonly reflector: Reflector,
     private readonly idempotency: Idempotency,
     private readonly db: EntityManager,
   ) {}
@@ -32,9 +34,8 @@ export class IdempotencyInterceptor implements NestInterceptor {
     const http = context.switchToHttp();
     const request = http.getRequest<IdempotentHttpRequest>();
     const header = request.headers['idempotency-key'];
-    const isIdempotent = this.reflector.get<boolean | undefined>(IDEMPOTENT_METADATA, context.getHandler());
     // What the pipe will refuse outright is too odd to be remembered.
-    if (!isIdempotent || header === undefined || findFault(request.body)) return next.handle();
+    if (header === undefined || findFault(request.body)) return next.handle();
     return from(this.once(request, http.getResponse<FastifyReply>(), String(header), next));
   }
 

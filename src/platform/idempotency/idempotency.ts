@@ -97,6 +97,11 @@ export class Idempotency {
     });
   }
 
+  /** Forgets what a user asked and was answered. */
+  async eraseAll(userId: string, tx: EntityManager): Promise<void> {
+    await tx.delete(IdempotencyKey, { userId });
+  }
+
   private rowOf({ userId, key }: IdempotentRequest): Pick<IdempotencyKey, 'userId' | 'keyHash'> {
     return { userId, keyHash: this.derivation.mac('idempotency-key', `${userId}:${key}`) };
   }

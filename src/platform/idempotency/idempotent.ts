@@ -1,10 +1,14 @@
-import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import {
+  applyDecorators,
+  createParamDecorator,
+  type ExecutionContext,
+  UseInterceptors,
+} from '@nestjs/common';
 import { ApiHeader } from '@nestjs/swagger';
 import type { EntityManager } from 'typeorm';
 import { ApiProblems } from '../../common/problem-docs';
 import { IdempotencyErrors } from './idempotency.errors';
-
-export const IDEMPOTENT_METADATA = 'cortex:idempotent';
+import { IdempotencyInterceptor, type IdempotentState } from './idempotency.interceptor';
 
 /**
  * A route that answers a repeated `Idempotency-Key` from the first run. Its handler does all it does in the
@@ -12,7 +16,7 @@ export const IDEMPOTENT_METADATA = 'cortex:idempotent';
  */
 export const Idempotent = (): MethodDecorator =>
   applyDecorators(
-    SetMetadata(IDEMPOTENT_METADATA, true),
+    UseInterceptors(IdempotencyInterceptor),
     ApiHeader({
       name: 'Idempotency-Key',
       required: false,
@@ -23,11 +27,6 @@ export const Idempotent = (): MethodDecorator =>
     }),
     ApiProblems(...Object.values(IdempotencyErrors)),
   );
-
-/** What the idempotency interceptor leaves on a request. */
-export interface IdempotentState {
-  transaction?: EntityManager;
-}
 
 /** Injects the transaction that the answer is kept in; undefined when the request has no Idempotency-Key. */
 export const CurrentTransaction = createParamDecorator(

@@ -96,6 +96,14 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
     });
   }
 
+  /** Deletes the jobs about an account that have ended: until then they say what was asked for, and from where. */
+  async eraseEnded(userId: string, tx: EntityManager): Promise<void> {
+    await tx.query(
+      `DELETE FROM pgboss.job WHERE state IN ('completed', 'cancelled', 'failed') AND data->>'userId' = $1`,
+      [userId],
+    );
+  }
+
   /** Starts the workers, now that every module has said what it handles. */
   async onApplicationBootstrap(): Promise<void> {
     await this.boss.start();

@@ -53,8 +53,12 @@ ${[...before.map(paragraph), ...(link ? [button(link)] : []), ...after.map(parag
   };
 }
 
+/** An address alone becomes a link. */
 function paragraph(text: string): string {
-  return `<p>${escapeHtml(text)}</p>`;
+  const html = escapeHtml(text);
+  return /^https?:\/\/\S+$/.test(text)
+    ? `<p class="small"><a href="${html}">${html}</a></p>`
+    : `<p>${html}</p>`;
 }
 
 /** The button's colours stand in the element too, for programs that drop style sheets. */

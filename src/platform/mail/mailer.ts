@@ -49,7 +49,7 @@ export class Mailer implements OnModuleInit {
     const write = this.writers.get(kind);
     if (!write) throw new Error(`Nobody has defined the mails "${kind}".`);
     const mail = await write(ids);
-    if (!mail) {
+    if (!mail || isNobody(mail.to)) {
       this.log.info({ kind, job_id: jobId }, 'mail not needed any more');
       return;
     }
@@ -57,4 +57,9 @@ export class Mailer implements OnModuleInit {
     const to = createHash('sha256').update(mail.to).digest('hex').slice(0, 12);
     this.log.info({ kind, job_id: jobId, to, subject: mail.subject }, 'mail sent');
   }
+}
+
+/** No mail reaches a name below `.invalid` (RFC 2606, 2), such as the one an erased account is given. */
+function isNobody(address: string): boolean {
+  return address.endsWith('.invalid');
 }

@@ -16,7 +16,7 @@ export type Fault =
   | 'commit-then-drop'
   | 'commit-then-hang'
   | 'lie'
-  | { status: number; retryAfter?: string };
+  | { status: number; retryAfter?: string; location?: string; body?: object };
 
 /** A request as it arrived. */
 export interface SeenRequest {
@@ -106,7 +106,12 @@ export class FakePolar {
     }
     if (typeof fault === 'object') {
       if (fault.retryAfter !== undefined) response.setHeader('retry-after', fault.retryAfter);
-      send(response, fault.status, JSON.stringify({ error: 'Unavailable', detail: 'Try again later' }));
+      if (fault.location !== undefined) response.setHeader('location', fault.location);
+      send(
+        response,
+        fault.status,
+        JSON.stringify(fault.body ?? { error: 'Unavailable', detail: 'Try again later' }),
+      );
       return;
     }
     const { status, body } = this.answer(request, seen, url.searchParams, fault === 'lie');

@@ -72,6 +72,8 @@ export class PolarStore {
     benefits: [] as Thing[],
     endpoints: [] as Thing[],
   };
+  /** A customer whose events are refused, with their places or without. */
+  refused: { customer: string; isNamed: boolean } | undefined;
   /** Tiers of benefits that a customer holds, by his id. */
   readonly grants = new Map<string, string[]>();
 

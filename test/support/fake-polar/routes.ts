@@ -176,6 +176,7 @@ function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
     }));
     throw new Refusal(422, { detail });
   }
+  refuse(store, events);
   if (isLie) return { inserted: events.length, duplicates: 0 };
   let inserted = 0;
   for (const event of events) {
@@ -184,6 +185,13 @@ function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
     inserted += 1;
   }
   return { inserted, duplicates: events.length - inserted };
+}
+
+function refuse({ refused }: PolarStore, events: readonly StoredEvent[]): void {
+  const bad = events.flatMap((event, i) => (event.external_customer_id === refused?.customer ? [i] : []));
+  const places = refused?.isNamed ? bad.map((i) => ['body', 'events', i, 'metadata']) : [['body']];
+  const detail = places.map((loc) => ({ loc, msg: 'Refused.', type: 'value_error' }));
+  if (bad.length > 0) throw new Refusal(422, { detail });
 }
 
 function quantities(store: PolarStore, { query }: PolarRequest, id: string): unknown {

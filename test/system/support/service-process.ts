@@ -26,11 +26,15 @@ export class ServiceProcess {
   private child: ChildProcess | undefined;
   private said = '';
 
-  /** @param settings further environment variables; nothing else of this process's environment is passed on. */
+  /**
+   * @param settings further environment variables; nothing else of this process's environment is passed on.
+   * @param script what is run instead of the service as it is.
+   */
   constructor(
     readonly directory: string,
     private readonly port: number,
     private readonly settings: Readonly<Record<string, string>> = {},
+    private readonly script = join(root, 'dist', 'src', 'main.js'),
   ) {}
 
   get url(): string {
@@ -42,10 +46,15 @@ export class ServiceProcess {
     return findPostmaster(this.postgresData)?.pid;
   }
 
+  /** What it has written so far, its end at least. */
+  get output(): string {
+    return this.said;
+  }
+
   /** Resolves when `/health/ready` answers 200; @throws Error with what the service said when it ends before. */
   async start(): Promise<void> {
     this.said = '';
-    const child = spawn(process.execPath, [join(root, 'dist', 'src', 'main.js')], {
+    const child = spawn(process.execPath, [this.script], {
       // Away from the checkout, where a developer's .env may be.
       cwd: this.directory,
       env: {

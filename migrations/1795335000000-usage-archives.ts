@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-export class UsageArchives1795326900000 implements MigrationInterface {
-  name = 'UsageArchives1795326900000';
+export class UsageArchives1795335000000 implements MigrationInterface {
+  name = 'UsageArchives1795335000000';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(

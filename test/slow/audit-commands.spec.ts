@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { openEmbeddedPostgres, type VisitedPostgres } from '../../src/platform/database/embedded-postgres';
-import { buildService, freePort, ServiceProcess } from './support/service-process';
+import { buildService, freePort, ServiceProcess } from '../system/support/service-process';
 
 const EMAIL = 'audited@example.com';
 const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-audit-'));

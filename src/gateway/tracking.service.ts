@@ -1,0 +1,77 @@
+import { Injectable } from '@nestjs/common';
+import { Clock } from '../common/clock';
+import type { RequestOrigin } from '../common/origin';
+import type { ApiKeyPrincipal } from '../common/principal';
+import { rateLimited } from '../limits/limits.errors';
+import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
+import { RateLimiter } from '../limits/rate-limiter';
+import { Ledger } from '../usage/ledger';
+import { CapLook } from './cap-look';
+import { GatewayErrors } from './gateway.errors';
+import { CheckedDto, parseTimestamp, type TrackDto } from './sdk.dto';
+
+const AGE_MS_MAX = 31 * 24 * 3_600_000;
+/** Clocks differ. */
+const AHEAD_MS_MAX = 5 * 60_000;
+
+/** What clients report themselves: they ask before, and write down afterwards. */
+@Injectable()
+export class TrackingService {
+  constructor(
+    private readonly clock: Clock,
+    private readonly limiter: RateLimiter,
+    private readonly ledger: Ledger,
+    private readonly caps: CapLook,
+  ) {}
+
+  /**
+   * Whether a call would be let in, taking nothing.
+   * @returns where the limit stands that has the fewest places left.
+   * @throws ApiError `rate_limited` when one has none, `cap_reached` when a budget or the plan's tokens are used up.
+   */
+  async check(principal: ApiKeyPrincipal, operation: string): Promise<CheckedDto> {
+    const names = [...generalPolicies(principal), ...meteredPolicies];
+    const decision = await this.limiter.look(claimsOf(names, { principal, ip: '', email: undefined }));
+    const refusal = rateLimited(decision);
+    if (refusal) throw refusal;
+    const full = await this.caps.full(principal);
+    if (full) throw GatewayErrors.capReached(full.refusal.message);
+    const [tightest] = [...decision.states].sort((a, b) => a.remaining - b.remaining);
+    if (!tightest) throw new Error('Every key has a limit of its own.');
+    return CheckedDto.from(operation, tightest, this.clock.nowMs());
+  }
+
+  /**
+   * Writes a line for the owner of the key; resolves once it is committed.
+   * @throws ApiError `timestamp_out_of_range`, `metering_busy`.
+   */
+  async track(principal: ApiKeyPrincipal, report: TrackDto, origin: RequestOrigin): Promise<void> {
+    const now = this.clock.now();
+    const createdAt = report.timestamp === undefined ? now : parseTimestamp(report.timestamp);
+    const ageMs = now.getTime() - createdAt.getTime();
+    if (ageMs > AGE_MS_MAX || ageMs < -AHEAD_MS_MAX) throw GatewayErrors.timestampOutOfRange();
+    await this.ledger.append({
+      id: origin.requestId,
+      userId: principal.userId,
+      apiKeyId: principal.apiKeyId,
+      operation: report.operation,
+      provider: null,
+      model: null,
+      inputTokens: 0,
+      outputTokens: 0,
+      cachedTokens: 0,
+      tokensUsed: 0,
+      costUsd: '0',
+      priceVersion: 0,
+      ipAddress: origin.ip,
+      userAgent: origin.userAgent,
+      metadata: {
+        path: '/api/v1/usage/track',
+        method: 'POST',
+        status_code: 200,
+        ...(report.metadata && { reported: report.metadata }),
+      },
+      createdAt,
+    });
+  }
+}

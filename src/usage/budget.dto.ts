@@ -1,0 +1,48 @@
+import { ApiProperty } from '@nestjs/swagger';
+import { BudgetField } from '../common/budget';
+
+export class SetBudgetDto {
+  @BudgetField('Most that the metered calls of a calendar month (UTC) may cost, over all keys; null: no cap.')
+  monthly_budget_usd?: number | null;
+}
+
+export class BudgetDto {
+  @ApiProperty({
+    type: 'number',
+    nullable: true,
+    example: 25.5,
+    description: 'The cap in US dollars; null: none.',
+  })
+  monthly_budget_usd!: number | null;
+
+  @ApiProperty({ example: 3.4567, description: 'What the answered calls of this month cost.' })
+  used_usd!: number;
+
+  @ApiProperty({ example: 0.12, description: 'What calls under way may cost at most.' })
+  held_usd!: number;
+
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: 10_000,
+    description: 'Tokens a month beyond which the plan refuses calls; null: it bills them.',
+  })
+  tokens_included!: number | null;
+
+  @ApiProperty({
+    type: 'integer',
+    example: 2_345,
+    description: 'Tokens of the answered calls of this month.',
+  })
+  tokens_used!: number;
+
+  @ApiProperty({ type: 'integer', example: 0, description: 'Tokens that calls under way may take at most.' })
+  tokens_held!: number;
+
+  @ApiProperty({
+    format: 'date-time',
+    example: '2026-02-01T00:00:00.000Z',
+    description: 'When both begin anew.',
+  })
+  resets_at!: string;
+}

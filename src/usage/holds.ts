@@ -1,0 +1,156 @@
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { EntityManager } from 'typeorm';
+import type { ApiError } from '../common/api-error';
+import { Clock } from '../common/clock';
+import { Alerts } from './alerts';
+import { capInTheWay, refusal, type Standing, type Standings } from './caps';
+import { GroupCommit } from './group-commit';
+import {
+  MAKE_MONTHS_SQL,
+  OPEN_SQL,
+  openParameters,
+  type Opening,
+  type OpenRow,
+  standingsOf,
+} from './open-statement';
+import { isDataError } from './write-errors';
+
+const SWEEP_MS = 5_000;
+
+/** Lets go of what dead processes hold. Whoever else sweeps at this moment takes other holds. */
+const SWEEP_SQL = `
+  WITH freed AS (
+    DELETE FROM usage_holds WHERE (user_id, id) IN
+      (SELECT user_id, id FROM usage_holds WHERE expires_at <= $1 ORDER BY user_id, id LIMIT 500
+       FOR UPDATE SKIP LOCKED)
+    RETURNING user_id, api_key_id, month, tokens, cost_usd
+  ), locked AS (
+    SELECT months.user_id, months.scope_id, months.month, change.tokens AS less_tokens, change.cost_usd AS less_usd
+    FROM usage_months AS months
+    JOIN (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
+          FROM freed CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+          WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS change USING (user_id, scope_id, month)
+    ORDER BY 1, 2, 3 FOR UPDATE OF months
+  )
+  UPDATE usage_months AS months
+  SET held_tokens = months.held_tokens - less_tokens, held_usd = months.held_usd - less_usd
+  FROM locked
+  WHERE (months.user_id, months.scope_id, months.month) = (locked.user_id, locked.scope_id, locked.month)`;
+
+/** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
+@Injectable()
+export class Holds implements OnApplicationShutdown {
+  private readonly opening = new GroupCommit<Opening, ApiError | null>(
+    (openings) => this.decideAll(openings),
+    isDataError,
+  );
+  private sweeping: Promise<unknown> = Promise.resolve();
+  private readonly timer = setInterval(() => {
+    // What fails here is tried again at the next turn.
+    this.sweeping = this.sweep().catch(() => undefined);
+  }, SWEEP_MS).unref();
+
+  constructor(
+    private readonly db: EntityManager,
+    private readonly clock: Clock,
+    private readonly alerts: Alerts,
+  ) {}
+
+  /**
+   * Resolves once the hold is committed; `Ledger.append` or `Ledger.release` ends it.
+   * @throws ApiError `budget_exceeded`, `quota_exceeded`: nothing is held then. `metering_busy` when the queue is full.
+   */
+  async open(opening: Opening): Promise<void> {
+    const refused = await this.opening.add(opening);
+    if (refused) throw refused;
+  }
+
+  /** Lets go of all holds that nobody came back for in time. */
+  async sweep(): Promise<void> {
+    await this.db.query(SWEEP_SQL, [this.clock.now()]);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
+    await this.opening.drained();
+    await this.sweeping;
+  }
+
+  /** Each turn decides about one call at least: the first in a row is granted when it fits, and refused when not. */
+  private async decideAll(openings: readonly Opening[]): Promise<(ApiError | null)[]> {
+    const verdicts = new Map<Opening, ApiError | null>();
+    let open = openings;
+    while (open.length > 0) {
+      const rows = await this.ask(open);
+      if (rows.some(({ is_known }) => !is_known)) await this.makeMonths(open);
+      this.decide(open, rows, verdicts);
+      open = open.filter((opening) => !verdicts.has(opening));
+    }
+    return openings.map((opening) => verdicts.get(opening) ?? null);
+  }
+
+  private decide(
+    openings: readonly Opening[],
+    rows: readonly OpenRow[],
+    verdicts: Map<Opening, ApiError | null>,
+  ): void {
+    const granted = openings.filter((_opening, index) => rows[index]?.is_granted);
+    for (const opening of granted) verdicts.set(opening, null);
+    for (const [index, opening] of openings.entries()) {
+      const row = rows[index];
+      if (!row?.is_known || row.is_granted) continue;
+      const now = withHolds(standingsOf(row), granted, opening);
+      const cap = capInTheWay(opening.caps, opening.most, now);
+      if (cap === null) continue;
+      verdicts.set(opening, refusal(cap, opening.caps, opening.most, now, opening.month));
+      this.alerts.refused(cap, opening, now[cap].settled);
+    }
+  }
+
+  /** A broken connection leaves open whether the holds are there; whoever has one keeps it, so asking again is safe. */
+  private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
+    const columns = openParameters(openings);
+    try {
+      return await this.db.query<OpenRow[]>(OPEN_SQL, columns);
+    } catch (error) {
+      if (isDataError(error)) throw error;
+      return this.db.query<OpenRow[]>(OPEN_SQL, columns);
+    }
+  }
+
+  private async makeMonths(openings: readonly Opening[]): Promise<void> {
+    await this.db.query(MAKE_MONTHS_SQL, [
+      openings.map(({ userId }) => userId),
+      openings.map(({ apiKeyId }) => apiKeyId),
+      openings.map(({ month }) => month),
+    ]);
+  }
+}
+
+/** The standings of a call's caps with what its batch was granted. */
+function withHolds(
+  before: Standings,
+  granted: readonly Opening[],
+  { userId, apiKeyId, month }: Opening,
+): Standings {
+  const ofAccount = granted.filter((other) => other.userId === userId && other.month === month);
+  const ofKey = ofAccount.filter((other) => other.apiKeyId === apiKeyId);
+  const plus = ({ settled, held }: Standing, more: readonly bigint[]): Standing => ({
+    settled,
+    held: more.reduce((sum, one) => sum + one, held),
+  });
+  return {
+    apiKeyUsd: plus(
+      before.apiKeyUsd,
+      ofKey.map(({ most }) => most.costNanoUsd),
+    ),
+    accountUsd: plus(
+      before.accountUsd,
+      ofAccount.map(({ most }) => most.costNanoUsd),
+    ),
+    tokens: plus(
+      before.tokens,
+      ofAccount.map(({ most }) => most.tokens),
+    ),
+  };
+}

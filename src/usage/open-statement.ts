@@ -1,0 +1,122 @@
+import { formatUsd, parseUsd } from '../common/money';
+import type { Caps, Most, Standings } from './caps';
+
+/** A call that asks for room under its caps. */
+export interface Opening {
+  readonly id: string;
+  readonly userId: string;
+  readonly apiKeyId: string | null;
+  /** The first day of the month (UTC). */
+  readonly month: string;
+  readonly most: Most;
+  readonly caps: Caps;
+  readonly expiresAt: Date;
+}
+
+/**
+ * Sets aside the most that each call of a batch may consume, in the order of arrival, under the locks of the months'
+ * rows: together with what is settled and held it never exceeds a cap. A call counts against those behind it even when
+ * it is refused itself, so whoever was refused is asked again while he would fit alone. A call that has its hold
+ * already, from a send whose answer was lost, keeps it and takes nothing more.
+ */
+export const OPEN_SQL = `
+  WITH asked AS (
+    SELECT asked.*, (held.id IS NOT NULL) AS is_held,
+           CASE WHEN held.id IS NULL THEN asked.tokens ELSE 0 END AS more_tokens,
+           CASE WHEN held.id IS NULL THEN asked.cost_usd ELSE 0 END AS more_usd
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
+                $8::numeric[], $9::bigint[], $10::timestamptz[])
+         WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
+                                   expires_at, position)
+    LEFT JOIN usage_holds AS held ON (held.user_id, held.id) = (asked.user_id, asked.id)
+  ), locked AS (
+    SELECT months.* FROM usage_months AS months
+    JOIN (SELECT DISTINCT user_id, scope_id, month
+          FROM asked CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)) AS wanted
+    USING (user_id, scope_id, month)
+    ORDER BY months.user_id, months.scope_id, months.month
+    FOR UPDATE OF months
+  ), judged AS (
+    SELECT asked.*,
+           (account.user_id IS NOT NULL AND (asked.api_key_id IS NULL OR key.user_id IS NOT NULL)) AS is_known,
+           account.tokens AS tokens_settled, account.held_tokens AS tokens_held,
+           account.cost_usd AS account_settled, account.held_usd AS account_held,
+           coalesce(key.cost_usd, 0) AS key_settled, coalesce(key.held_usd, 0) AS key_held,
+           sum(more_tokens) OVER by_account AS tokens_asked, sum(more_usd) OVER by_account AS account_asked,
+           sum(more_usd) OVER by_key AS key_asked
+    FROM asked
+    LEFT JOIN locked AS account
+      ON (account.user_id, account.scope_id, account.month) = (asked.user_id, asked.user_id, asked.month)
+    LEFT JOIN locked AS key
+      ON (key.user_id, key.scope_id, key.month) = (asked.user_id, asked.api_key_id, asked.month)
+    WINDOW by_account AS (PARTITION BY asked.user_id, asked.month ORDER BY position),
+           by_key AS (PARTITION BY asked.api_key_id, asked.month ORDER BY position)
+  ), granted AS (
+    SELECT * FROM judged
+    WHERE is_known AND NOT is_held
+      AND (token_cap IS NULL OR tokens_settled + tokens_held + tokens_asked <= token_cap)
+      AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
+      AND (key_cap IS NULL OR key_settled + key_held + key_asked <= key_cap)
+  ), held AS (
+    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at)
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at FROM granted
+    ON CONFLICT (user_id, id) DO NOTHING
+    RETURNING user_id, api_key_id, month, tokens, cost_usd
+  ), reserved AS (
+    UPDATE usage_months AS months
+    SET held_tokens = months.held_tokens + held.tokens, held_usd = months.held_usd + held.cost_usd
+    FROM (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
+          FROM held CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+          WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS held
+    WHERE (months.user_id, months.scope_id, months.month) = (held.user_id, held.scope_id, held.month)
+  )
+  SELECT is_known, (is_held OR id IN (SELECT id FROM granted)) AS is_granted, tokens_settled, tokens_held,
+         account_settled, account_held, key_settled, key_held
+  FROM judged ORDER BY position`;
+
+/** Makes the months' rows of a batch, as far as they are missing. */
+export const MAKE_MONTHS_SQL = `
+  INSERT INTO usage_months (user_id, scope_id, month, requests, tokens, cost_usd)
+  SELECT DISTINCT user_id, scope_id, month, 0, 0, 0
+  FROM unnest($1::uuid[], $2::uuid[], $3::date[]) AS asked (user_id, api_key_id, month)
+  CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+  WHERE scope_id IS NOT NULL
+  ORDER BY 1, 2, 3
+  ON CONFLICT DO NOTHING`;
+
+/** What {@link OPEN_SQL} answers for each call, in their order; the standings are those before the batch. */
+export interface OpenRow {
+  /** False: a month's row is missing, and nothing was decided. */
+  readonly is_known: boolean;
+  readonly is_granted: boolean;
+  readonly tokens_settled: string;
+  readonly tokens_held: string;
+  readonly account_settled: string;
+  readonly account_held: string;
+  readonly key_settled: string;
+  readonly key_held: string;
+}
+
+export function openParameters(openings: readonly Opening[]): unknown[] {
+  const usd = (amount: bigint | null): string | null => (amount === null ? null : formatUsd(amount));
+  return [
+    openings.map(({ id }) => id),
+    openings.map(({ userId }) => userId),
+    openings.map(({ apiKeyId }) => apiKeyId),
+    openings.map(({ month }) => month),
+    openings.map(({ most }) => String(most.tokens)),
+    openings.map(({ most }) => usd(most.costNanoUsd)),
+    openings.map(({ caps }) => usd(caps.apiKeyUsd)),
+    openings.map(({ caps }) => usd(caps.accountUsd)),
+    openings.map(({ caps }) => caps.tokens?.toString() ?? null),
+    openings.map(({ expiresAt }) => expiresAt),
+  ];
+}
+
+export function standingsOf(row: OpenRow): Standings {
+  return {
+    apiKeyUsd: { settled: parseUsd(row.key_settled), held: parseUsd(row.key_held) },
+    accountUsd: { settled: parseUsd(row.account_settled), held: parseUsd(row.account_held) },
+    tokens: { settled: BigInt(row.tokens_settled), held: BigInt(row.tokens_held) },
+  };
+}

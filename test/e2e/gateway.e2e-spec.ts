@@ -1,0 +1,298 @@
+import { v7 as uuidv7 } from 'uuid';
+import { denials } from '../../src/common/denials';
+import { generateApiKey } from '../../src/api-keys/api-key-secret';
+import { Ledger } from '../../src/usage/ledger';
+import { UsageLog } from '../../src/usage/usage-log.entity';
+import type { Answer } from '../support/http';
+import { startTestApp, type TestApp } from '../support/test-app';
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+
+describe('in front of backends', () => {
+  let t: TestApp;
+  let service: string;
+  beforeAll(async () => {
+    t = await startTestApp();
+    const { id: userId } = await t.make.user({ tierOverride: 'internal' });
+    const made = { userId, rateLimitPerMinute: 1_000_000, servicePermissions: ['keys:verify'] };
+    service = (await t.make.apiKey(made)).key;
+  });
+  afterEach(() => {
+    t.clock.reset();
+  });
+  afterAll(() => t.close());
+
+  const verify = (body: object): Promise<Answer> => t.http.post('/keys/verify', { key: service, body });
+  const forward = (key: string, query = ''): Promise<Answer> =>
+    t.http.from().get(`/auth/forward${query}`, { key });
+
+  /** A key whose owner has used all that his plan includes. */
+  async function spent(): Promise<{ key: string }> {
+    const { id, key, userId } = await t.make.apiKey();
+    await t.app.get(Ledger, { strict: false }).append({
+      id: uuidv7(),
+      userId,
+      apiKeyId: id,
+      operation: 'generate',
+      provider: null,
+      model: null,
+      inputTokens: 10_000,
+      outputTokens: 0,
+      cachedTokens: 0,
+      tokensUsed: 10_000,
+      costUsd: '0',
+      priceVersion: 0,
+      ipAddress: null,
+      userAgent: null,
+      metadata: { path: '/', method: 'POST', status_code: 200 },
+      createdAt: t.clock.now(),
+    });
+    return { key };
+  }
+
+  describe('POST /keys/verify', () => {
+    it('says whose key it is, and counts a valid one as a call', async () => {
+      const { id: userId } = await t.make.user({ billingTier: 'starter' });
+      const { id, key } = await t.make.apiKey({ userId, metadata: { team: 'a' }, rateLimitPerMinute: 7 });
+      const answer = await verify({ key });
+      expect(answer.status).toBe(200);
+      expect(answer.body).toMatchObject({
+        valid: true,
+        code: 'VALID',
+        key_id: id,
+        user_id: userId,
+        plan: 'starter',
+        environment: 'live',
+        permissions: {},
+        metadata: { team: 'a' },
+        retry_after: null,
+        request_id: answer.headers.get('x-request-id'),
+      });
+      expect(answer.body.ratelimits).toContainEqual({
+        name: 'api-key',
+        limit: 7,
+        window_seconds: 60,
+        remaining: 6,
+        reset_seconds: 60,
+      });
+    });
+
+    it('gives every reason of the one list, and the guard answers each with its status and code', async () => {
+      const past = new Date(t.clock.nowMs() - 1);
+      const limited = await t.make.apiKey({ rateLimitPerMinute: 1 });
+      await verify({ key: limited.key });
+      const asked: Record<keyof typeof denials, string> = {
+        NOT_FOUND: generateApiKey('live').key,
+        DISABLED: (await t.make.apiKey({ isActive: false })).key,
+        EXPIRED: (await t.make.apiKey({ expiresAt: past })).key,
+        FORBIDDEN: (await t.make.apiKey({ allowedIps: ['203.0.113.0/24'] })).key,
+        INSUFFICIENT_PERMISSIONS: (await t.make.apiKey({ permissions: { write: true } })).key,
+        RATE_LIMITED: limited.key,
+        BUDGET_EXCEEDED: (await t.make.apiKey({ monthlyBudgetUsd: '0' })).key,
+        PLAN_INACTIVE: (await spent()).key,
+      };
+      for (const [code, key] of Object.entries(asked) as [keyof typeof denials, string][]) {
+        const answer = await verify({ key, permission: 'read', ip_address: '198.51.100.1' });
+        expect({ code, ...answer.body }).toMatchObject({ code, valid: false });
+        expect(answer.body.code).toBe(code);
+        const guarded = await forward(key, '?permission=read');
+        expect({ code, status: guarded.status, problem: guarded.body.code as string }).toEqual({
+          code,
+          status: denials[code].status,
+          problem: denials[code].problem,
+        });
+      }
+      expect((await verify({ key: limited.key })).body.retry_after).toBeGreaterThan(50);
+      expect((await verify({ key: asked.FORBIDDEN, ip_address: '203.0.113.9' })).body.code).toBe('VALID');
+      expect((await verify({ key: asked.FORBIDDEN })).body.code).toBe('FORBIDDEN');
+    });
+
+    it('says of nobody’s key nothing more than that', async () => {
+      for (const key of ['garbage', generateApiKey('live').key]) {
+        const { body } = await verify({ key });
+        expect(body).toMatchObject({ code: 'NOT_FOUND', key_id: null, user_id: null, plan: null });
+      }
+    });
+
+    it('takes no place for a refusal, and lets exactly the limit pass of many at once', async () => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 5, permissions: { read: true } });
+      for (let i = 0; i < 10; i++) await verify({ key, permission: 'write' });
+      const answers = await Promise.all(Array.from({ length: 20 }, () => verify({ key })));
+      expect(answers.filter(({ body }) => body.valid === true)).toHaveLength(5);
+    });
+
+    it('spends the same limit as calls of this service itself', async () => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 3 });
+      const body = { user_id: 'u', prompt: 'hi', provider: 'echo' };
+      await verify({ key });
+      await forward(key);
+      expect((await t.http.post('/generate', { key, body })).status).toBe(200);
+      expect((await verify({ key })).body.code).toBe('RATE_LIMITED');
+      expect((await forward(key)).status).toBe(429);
+    });
+
+    it.each<[string, Record<string, boolean>]>([
+      ['no permissions at all', {}],
+      ['every ordinary permission', { read: true, write: true, generate: true }],
+      ['the name among its ordinary permissions', { 'keys:verify': true }],
+    ])('is not for a key with %s', async (_what, permissions) => {
+      const { key } = await t.make.apiKey({ permissions });
+      const answer = await t.http.post('/keys/verify', { key, body: { key } });
+      expect({ status: answer.status, code: answer.body.code as string }).toEqual({
+        status: 403,
+        code: 'insufficient_permissions',
+      });
+    });
+
+    it('is not for a person, and names what is wrong with a question', async () => {
+      const { token } = await t.make.user({ role: 'admin' });
+      expect((await t.http.post('/keys/verify', { bearer: token, body: { key: 'x' } })).status).toBe(403);
+      expect((await verify({})).body.code).toBe('validation_failed');
+      expect((await verify({ key: 'x', ip_address: 'here' })).body.code).toBe('validation_failed');
+    });
+  });
+
+  describe('service permissions', () => {
+    it('are granted by an admin, in force at once, and taken away again', async () => {
+      const admin = await t.make.user({ role: 'admin' });
+      const { id, key } = await t.make.apiKey();
+      const grant = (service_permissions: string[], bearer = admin.token): Promise<Answer> =>
+        t.http.put(`/admin/api-keys/${id}/permissions`, { bearer, body: { service_permissions } });
+      const ask = (): Promise<Answer> => t.http.post('/keys/verify', { key, body: { key: 'x' } });
+      expect((await ask()).status).toBe(403);
+      expect((await grant(['keys:verify'])).body.service_permissions).toEqual(['keys:verify']);
+      expect((await ask()).status).toBe(200);
+      expect(
+        (await t.http.post('/generate', { key, body: { user_id: 'u', prompt: 'p', provider: 'echo' } }))
+          .status,
+      ).toBe(200);
+      await grant([]);
+      expect((await ask()).status).toBe(403);
+      expect((await grant(['keys:everything'])).body.code).toBe('validation_failed');
+      const { token } = await t.make.user();
+      expect((await grant(['keys:verify'], token)).status).toBe(403);
+      const nobodys = await t.http.put('/admin/api-keys/019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d/permissions', {
+        bearer: admin.token,
+        body: { service_permissions: [] },
+      });
+      expect(nobodys.body.code).toBe('no_such_api_key');
+      const audit = await t.db.query<object[]>(
+        `SELECT actor FROM audit_events WHERE action = 'key.granted' AND target_id = $1`,
+        [id],
+      );
+      expect(audit).toEqual([{ actor: admin.id }, { actor: admin.id }]);
+    });
+  });
+
+  describe('GET /auth/forward', () => {
+    it('lets a request pass with who has the key', async () => {
+      const { key, id, userId } = await t.make.apiKey();
+      for (const answer of [await forward(key), await t.http.get('/auth/forward', { bearer: key })]) {
+        expect([answer.status, answer.text]).toEqual([204, '']);
+        expect(answer.headers.get('x-user-id')).toBe(userId);
+        expect(answer.headers.get('x-api-key-id')).toBe(id);
+        expect(answer.headers.get('x-plan')).toBe('free');
+      }
+    });
+
+    it('is asked by Envoy with any method and any path behind', async () => {
+      const { key, userId } = await t.make.apiKey();
+      for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH']) {
+        const url = `${t.url}/api/v1/auth/forward/v1/memories/7?q=1`;
+        const passed = await fetch(url, { method, headers: { 'x-api-key': key } });
+        expect([passed.status, passed.headers.get('x-user-id')]).toEqual([204, userId]);
+        expect((await fetch(url, { method })).status).toBe(401);
+      }
+    });
+
+    it('is not for a person', async () => {
+      const { token } = await t.make.user();
+      expect((await t.http.get('/auth/forward', { bearer: token })).status).toBe(403);
+    });
+  });
+
+  describe('the routes of the Cortex Memory SDK', () => {
+    it('say whose key it is and what it may use', async () => {
+      const { key, userId } = await t.make.apiKey({ rateLimitPerMinute: 60 });
+      const usage_limits = { requests_per_minute: 60, requests_per_hour: 3_000, requests_per_day: 20_000 };
+      const validated = await t.http.get('/auth/validate', { bearer: key });
+      expect(validated.body).toEqual({ user_id: userId, plan: 'free', usage_limits });
+      const plan = await t.http.get('/auth/plan', { bearer: key });
+      expect(plan.body).toEqual({
+        plan: 'free',
+        name: 'Free',
+        price_usd_per_month: 0,
+        limits: usage_limits,
+        usage: { requests_today: 0, tokens_today: 0, cost_today_usd: 0 },
+      });
+      expect((await t.http.get('/auth/validate', { bearer: 'ctx_live_garbage' })).status).toBe(401);
+    });
+
+    it('tell what a call would find, and consume nothing', async () => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 2 });
+      const check = (): Promise<Answer> =>
+        t.http.get('/usage/check?operation=memory.search', { bearer: key });
+      for (let i = 0; i < 5; i++) {
+        expect((await check()).body).toMatchObject({
+          allowed: true,
+          operation: 'memory.search',
+          limit: 2,
+          remaining: 2,
+          reset_at: expect.any(String) as string,
+        });
+      }
+      await forward(key);
+      expect((await check()).body).toMatchObject({ remaining: 1 });
+      await forward(key);
+      const full = await check();
+      expect([full.status, full.body.code]).toEqual([429, 'rate_limited']);
+      expect(Number(full.headers.get('retry-after'))).toBeGreaterThan(50);
+      expect((await t.http.get('/usage/check?operation=', { bearer: key })).status).toBe(400);
+      const { key: used } = await spent();
+      const capped = await t.http.get('/usage/check?operation=memory.search', { bearer: used });
+      expect([capped.status, capped.body.code]).toEqual([429, 'cap_reached']);
+    });
+
+    it('write a line for the owner of the key, whose time without a zone is UTC', async () => {
+      const { key, id, userId } = await t.make.apiKey();
+      const yesterday = new Date(t.clock.nowMs() - DAY_MS).toISOString();
+      const body = {
+        operation: 'memory.add',
+        timestamp: yesterday.replace('Z', '000'),
+        metadata: { memories: 3 },
+      };
+      const tracked = await t.http.post('/usage/track', { bearer: key, body });
+      expect([tracked.status, tracked.body]).toEqual([200, { message: 'Usage tracked' }]);
+      const [line, ...more] = await t.db.findBy(UsageLog, { userId });
+      expect(more).toEqual([]);
+      expect(line).toMatchObject({
+        apiKeyId: id,
+        operation: 'memory.add',
+        tokensUsed: 0,
+        costUsd: '0.000000000',
+      });
+      expect(line?.createdAt.toISOString()).toBe(yesterday);
+      expect(line?.metadata).toMatchObject({ reported: { memories: 3 } });
+      const stats = await t.http.get('/usage/stats', { bearer: key });
+      expect(stats.body).toMatchObject({ total_requests: 1, total_tokens: 0, requests_today: 0 });
+    });
+
+    it.each<[string, object, string]>([
+      [
+        'of next week',
+        { timestamp: new Date(Date.now() + 7 * DAY_MS).toISOString() },
+        'timestamp_out_of_range',
+      ],
+      ['of long ago', { timestamp: '1970-01-01T00:00:00' }, 'timestamp_out_of_range'],
+      ['at no time', { timestamp: 'yesterday' }, 'validation_failed'],
+      ['with too much to keep', { metadata: { a: 'x'.repeat(4_096) } }, 'validation_failed'],
+      ['of an operation without a name', { operation: '' }, 'validation_failed'],
+      ["in somebody else's name", { user_id: 'victim' }, 'validation_failed'],
+    ])('write no line %s', async (_what, fields, code) => {
+      const { key, userId } = await t.make.apiKey();
+      const answer = await t.http.post('/usage/track', { bearer: key, body: { operation: 'x', ...fields } });
+      expect({ status: answer.status, code: answer.body.code as string }).toEqual({ status: 400, code });
+      expect(await t.db.countBy(UsageLog, { userId })).toBe(0);
+    });
+  });
+});
