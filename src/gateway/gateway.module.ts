@@ -3,7 +3,10 @@ import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { UsageModule } from '../usage/usage.module';
 import { CapLook } from './cap-look';
 import { ForwardController } from './forward.controller';
+import { GithubLeaks } from './github-leaks.service';
+import { GithubSigners } from './github-signers';
 import { KeysController } from './keys.controller';
+import { LeaksController } from './leaks.controller';
 import { SdkAuthController } from './sdk-auth.controller';
 import { SdkUsageController } from './sdk-usage.controller';
 import { TrackingService } from './tracking.service';
@@ -11,7 +14,7 @@ import { VerificationService } from './verification.service';
 
 @Module({
   imports: [ApiKeysModule, UsageModule],
-  controllers: [KeysController, ForwardController, SdkAuthController, SdkUsageController],
-  providers: [VerificationService, TrackingService, CapLook],
+  controllers: [KeysController, LeaksController, ForwardController, SdkAuthController, SdkUsageController],
+  providers: [VerificationService, TrackingService, CapLook, GithubSigners, GithubLeaks],
 })
 export class GatewayModule {}

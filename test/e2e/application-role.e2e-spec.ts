@@ -57,6 +57,8 @@ describe("the application's database role", () => {
     'ALTER TABLE audit_events DISABLE TRIGGER ALL',
     `UPDATE audit_details SET ip = '203.0.113.1'`,
     'DELETE FROM audit_head',
+    'DELETE FROM prices',
+    'UPDATE prices SET request_usd = 0',
     'DELETE FROM migrations',
     'CREATE TABLE made_up ()',
     'CREATE SCHEMA made_up',
@@ -95,6 +97,19 @@ describe("the application's database role", () => {
     await service.query('UPDATE later SET id = 2');
     await service.query('DELETE FROM later');
     await t.db.query('DROP TABLE later');
+  });
+
+  it('gets its rights in a database that one role has owned and used so far', async () => {
+    const owner = await createDataSource(t.databaseUrl).initialize();
+    await owner.query('REVOKE ALL ON ALL TABLES IN SCHEMA public, pgboss FROM cortex_app');
+    await owner.query('REVOKE ALL ON SCHEMA public, pgboss FROM cortex_app');
+    await expect(service.query('SELECT FROM users')).rejects.toThrow('permission denied');
+    await migrate(owner, asApplication(t.databaseUrl));
+    await owner.destroy();
+    const { token } = await t.make.user();
+    const body = { name: 'after' };
+    expect((await t.http.post('/auth/api-keys', { bearer: token, body })).status).toBe(200);
+    await t.settled();
   });
 
   it('is all that the service needs when migrations are run apart from it', async () => {

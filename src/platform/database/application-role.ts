@@ -12,6 +12,8 @@ const restricted: Readonly<Record<string, string>> = {
   // The personal part goes when its person is erased.
   audit_details: 'SELECT, INSERT, DELETE',
   audit_head: 'SELECT, UPDATE',
+  // Each line's version of the price explains its cost for good.
+  prices: 'SELECT, INSERT',
 };
 
 /** pg-boss keeps its tables there. */
@@ -33,8 +35,11 @@ export async function grantApplicationRights(tx: EntityManager, applicationUrl: 
      WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition`,
   );
   const to = escapeIdentifier(role);
+  const names = tables.map(({ name }) => escapeIdentifier(name));
   const statements = [
-    `REVOKE ALL ON ALL TABLES IN SCHEMA public FROM ${to}`,
+    // The part of a month may be made at this moment: of two changes of a table's description one would fail.
+    `LOCK TABLE ${names.map((name) => `ONLY ${name}`).join()} IN SHARE UPDATE EXCLUSIVE MODE`,
+    `REVOKE ALL ON ${names.join()} FROM ${to}`,
     `GRANT USAGE ON SCHEMA public, ${JOBS_SCHEMA} TO ${to}`,
     ...tables.map(
       ({ name }) =>

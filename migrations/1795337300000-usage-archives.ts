@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-export class UsageArchives1795335000000 implements MigrationInterface {
-  name = 'UsageArchives1795335000000';
+export class UsageArchives1795337300000 implements MigrationInterface {
+  name = 'UsageArchives1795337300000';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(
