@@ -10,7 +10,6 @@ import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
-import { UsageArchives1795337300000 } from './1795335000000-usage-archives';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 
