@@ -17,6 +17,7 @@ import {
   checkoutSchema,
   customerSchema,
   customerStateSchema,
+  deliverySchema,
   endpointSchema,
   ingestedSchema,
   listSchema,
@@ -27,6 +28,7 @@ import {
   type PolarIngested,
   type PolarPortalSession,
   type PolarSubscription,
+  type PolarWebhookEvent,
   portalSessionSchema,
   quantitiesSchema,
   subscriptionSchema,
@@ -197,6 +199,25 @@ export class PolarClient {
     const query = { limit: PAGE };
     return (await this.read(listSchema(endpointSchema), () => this.api.webhooks.listWebhookEndpoints(query)))
       .items;
+  }
+
+  /** What an endpoint did not take since a moment, a page at a time; an event stands there once for each attempt. */
+  async *failedWebhookEvents(endpointId: string, since: Date): AsyncGenerator<PolarWebhookEvent[]> {
+    const list = listSchema(deliverySchema);
+    const failed = { endpoint_id: endpointId, start_timestamp: since.toISOString(), succeeded: false };
+    for (let page = 1, pages = 1; page <= pages; page++) {
+      const query = { ...failed, page, limit: PAGE };
+      const { items, pagination } = await this.read(list, () =>
+        this.api.webhooks.listWebhookDeliveries(query),
+      );
+      pages = pagination.max_page;
+      yield items.map(({ webhook_event: event }) => event);
+    }
+  }
+
+  /** Has an event delivered again, soon. */
+  async redeliverWebhookEvent(id: string): Promise<void> {
+    await this.read(z.unknown(), () => this.api.webhooks.redeliverWebhookEvent(id));
   }
 
   private async read<T>(schema: z.ZodType<T>, call: () => Promise<unknown>): Promise<T> {
