@@ -1,76 +1,16 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
-
-const flag = (fallback: boolean) =>
-  z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((text) => text === 'true')
-    .default(fallback);
-
-const integer = (min: number, max: number, fallback: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-    .default(fallback);
-
-const urlOf = (...schemes: string[]) =>
-  z.string().refine(
-    (text) => {
-      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
-    },
-    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
-  );
-
-const commaList = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
-
-const origins = z
-  .string()
-  .transform((text, context): string[] => {
-    if (!text.trimStart().startsWith('[')) return commaList.parse(text);
-    try {
-      return z.array(z.string()).parse(JSON.parse(text));
-    } catch {
-      context.addIssue('must be a JSON array of origins or a comma list');
-      return z.NEVER;
-    }
-  })
-  .refine(
-    (list) =>
-      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
-    'must hold origins such as https://app.example.com, without a path',
-  );
-
-const trustProxy = z.string().transform((text, context): number | string[] | false => {
-  if (text === 'false') return false;
-  if (/^\d{1,2}$/.test(text)) return Number(text);
-  const parts = commaList.parse(text);
-  const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
-  if (parts.length > 0 && parts.every(known)) return parts;
-  context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
-  return z.NEVER;
-});
-
-const mailAddress = z
-  .string()
-  .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
-
-const polarProduct = (tier: string) =>
-  z
-    .guid('must be the id of a product, a UUID')
-    .transform((id) => id.toLowerCase())
-    .optional()
-    .describe(
-      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
-    );
+import {
+  commaList,
+  flag,
+  integer,
+  mailAddress,
+  origins,
+  polarProduct,
+  trustProxy,
+  urlOf,
+} from './setting-kinds';
 
 /**
  * Every setting: its rule, its default and what it does.
@@ -129,6 +69,11 @@ export const settings = z.object({
   POSTGRES_URL: urlOf('postgres', 'postgresql')
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
+  MIGRATION_DATABASE_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
+    ),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
   REDIS_URL: redisUrl
     .optional()
