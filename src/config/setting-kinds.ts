@@ -26,6 +26,9 @@ export const urlOf = (...schemes: string[]) =>
     `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
   );
 
+/** Where a service is reached; paths are added to it. */
+export const baseUrl = urlOf('https', 'http').transform((text) => text.replace(/\/+$/, ''));
+
 /** Texts with commas between them; empty ones are left out. */
 export const commaList = z.string().transform((text) =>
   text

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
 import {
+  baseUrl,
   commaList,
   flag,
   integer,
@@ -23,8 +24,7 @@ export const settings = z.object({
     .describe('`production` refuses made-up secrets, the embedded database and the `echo` provider.'),
   PORT: integer(0, 65_535, 8000).describe('TCP port to listen on; 0 takes a free one.'),
   HOST: z.string().default('127.0.0.1').describe('Address to listen on; `0.0.0.0` in a container.'),
-  PUBLIC_URL: urlOf('https', 'http')
-    .transform((text) => text.replace(/\/+$/, ''))
+  PUBLIC_URL: baseUrl
     .optional()
     .describe(
       'Where users reach the service; mailed links point here and nowhere else. Development: `http://127.0.0.1:PORT`.',
@@ -131,6 +131,11 @@ export const settings = z.object({
     .describe(
       'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
     ),
+  BREACHED_PASSWORDS_URL: baseUrl
+    .optional()
+    .describe(
+      'Refuses new passwords known from data breaches: base URL of a service with the range protocol of Have I Been Pwned, such as `https://api.pwnedpasswords.com`. It is told five digits of a SHA-1, and waited for one second at most. Default: nobody is asked.',
+    ),
   EXTRA_PERMISSIONS: commaList
     .refine(
       (names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)),
@@ -138,6 +143,16 @@ export const settings = z.object({
     )
     .default([])
     .describe('Further permissions API keys may carry, for backends behind: a comma list.'),
+
+  IMPORTED_KEY_PREFIXES: commaList
+    .refine(
+      (prefixes) => prefixes.every((prefix) => /^(?!ctx|eyJ)[A-Za-z0-9][A-Za-z0-9_.:-]{2,31}$/.test(prefix)),
+      'must be beginnings of keys, 3 to 32 letters, digits and _.:-, and neither ctx nor eyJ',
+    )
+    .default([])
+    .describe(
+      'What imported API keys begin with, such as `sk_live_`: a comma list. Only such texts, and keys of this service, are looked up.',
+    ),
 
   SMTP_URL: urlOf('smtp', 'smtps')
     .optional()
