@@ -45,7 +45,9 @@ export class OpenTelemetry extends Traces {
     const { OTEL_EXPORTER_OTLP_ENDPOINT = '', OTEL_EXPORTER_OTLP_HEADERS, OTEL_TRACES_SAMPLER_ARG } = env;
     const exporter = new OTLPTraceExporter({
       url: `${OTEL_EXPORTER_OTLP_ENDPOINT}/v1/traces`,
-      headers: Object.fromEntries(OTEL_EXPORTER_OTLP_HEADERS.map((pair) => pair.split(/=(.*)/s, 2))),
+      headers: Object.fromEntries(
+        OTEL_EXPORTER_OTLP_HEADERS.map((pair) => pair.split(/=(.*)/s, 2) as [string, string]),
+      ),
       timeoutMillis: EXPORT_TIMEOUT_MS,
     });
     const resource = resourceFromAttributes({
