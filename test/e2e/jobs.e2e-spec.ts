@@ -4,7 +4,7 @@ import { dataSourceOptions } from '../../src/platform/database/data-source-optio
 import { createLog } from '../../src/platform/observability/log';
 import { NoTraces } from '../../src/platform/observability/traces';
 import { copyDatabase } from '../support/database';
-import { jobsSettled, retryJobsNow } from '../support/jobs';
+import { jobsSettled, makeJobsDue } from '../support/jobs';
 import { startTestApp } from '../support/test-app';
 
 /** A queue as one process has it, without the rest of the service. */
@@ -107,7 +107,7 @@ describe('jobs', () => {
     );
     await process.send('stubborn');
     await jobsSettled(process.dataSource.manager);
-    await retryJobsNow(process.dataSource.manager);
+    await makeJobsDue(process.dataSource.manager);
     await jobsSettled(process.dataSource.manager);
     expect(process.done).toEqual([]);
     const [row] = await process.dataSource.query<{ row: string; wait: number }[]>(
@@ -115,7 +115,7 @@ describe('jobs', () => {
     );
     expect(row?.row).not.toContain('private');
     expect(row?.wait).toBeGreaterThan(5);
-    await retryJobsNow(process.dataSource.manager);
+    await makeJobsDue(process.dataSource.manager);
     await jobsSettled(process.dataSource.manager);
 
     expect(process.done).toEqual(['stubborn']);
