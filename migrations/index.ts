@@ -11,6 +11,7 @@ import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
+import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   AddUsageOutbox1795326331593,
   Prices1795328729897,
   KeyLeaks1795335005509,
+  UsageArchives1795337300000,
 ];
