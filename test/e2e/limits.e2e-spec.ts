@@ -92,6 +92,8 @@ describe('rate limits', () => {
     ['sign-up', '/auth/register', { email: 'bad', password: 'x' }, 10],
     ['log-in', '/auth/login', { email: 'bad', password: 'x' }, 20],
     ['password reset', '/auth/password/reset', { email: 'bad' }, 20],
+    ['a new verification mail', '/auth/verify-email/resend', { email: 'bad' }, 20],
+    ['the second step of a log-in', '/auth/login/two-factor', { challenge_token: '' }, 20],
   ])('2.4.1: slow %s down per network, with Retry-After', async (_what, path, body, limit) => {
     const network = '2001:db8:77';
     const send = (host: number, subnet = limit): Promise<Answer> =>
