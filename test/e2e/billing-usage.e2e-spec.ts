@@ -9,7 +9,7 @@ import { User } from '../../src/users/user.entity';
 import { type BilledApp, deliver, eventually, products, startBilledApp } from '../support/billing';
 import type { Fault } from '../support/fake-polar/fake-polar';
 import { inBatches } from '../support/route-list';
-import { itAlone } from '../support/test-app';
+import { describeAlone } from '../support/test-app';
 
 jest.setTimeout(300_000);
 
@@ -18,7 +18,7 @@ const HOURS = Number(process.env['BILLING_HOURS'] ?? 2);
 const CUSTOMERS = Number(process.env['BILLING_CUSTOMERS'] ?? 8);
 const SECOND_MS = 1_000;
 
-describe('usage on its way to Polar', () => {
+describeAlone('usage on its way to Polar', () => {
   let t: BilledApp;
   let reporter: UsageReporter;
 
@@ -87,7 +87,7 @@ describe('usage on its way to Polar', () => {
     [{ status: 401 }, 1],
     [{ status: 404 }, 1],
   ];
-  itAlone.each(faults)('R10: is counted once when Polar answers with %j', async (fault, attempts) => {
+  it.each(faults)('R10: is counted once when Polar answers with %j', async (fault, attempts) => {
     const { id, key } = await customer();
     await use(key, 3);
     t.polar.failNext(fault);
@@ -193,27 +193,24 @@ describe('usage on its way to Polar', () => {
     expect(t.polar.store.total(id)).toBe(await ledgerOf(id));
   });
 
-  itAlone(
-    'alarms when it waits for more than five minutes, in the log and in health, and says when that is over',
-    async () => {
-      const { key } = await customer();
-      await use(key, 1);
-      t.polar.faultOf = () => 'drop';
-      await report();
-      const overview = t.app.get(BillingOverview, { strict: false });
-      t.clock.advance(301 * SECOND_MS);
-      await overview.watch();
-      const { body, status } = await t.http.get('/health');
-      expect([status, body.status, body.components.billing.status]).toEqual([200, 'healthy', 'degraded']);
-      expect((await t.http.get('/health/ready')).status).toBe(200);
-      expect(t.logLines.some((line) => line.includes('"alarm":"usage_late"'))).toBe(true);
-      t.polar.heal();
-      t.clock.advance(1_000 * SECOND_MS);
-      await report();
-      await overview.watch();
-      expect((await t.http.get('/health')).body.components.billing.status).toBe('up');
-    },
-  );
+  it('alarms when it waits for more than five minutes, in the log and in health, and says when that is over', async () => {
+    const { key } = await customer();
+    await use(key, 1);
+    t.polar.faultOf = () => 'drop';
+    await report();
+    const overview = t.app.get(BillingOverview, { strict: false });
+    t.clock.advance(301 * SECOND_MS);
+    await overview.watch();
+    const { body, status } = await t.http.get('/health');
+    expect([status, body.status, body.components.billing.status]).toEqual([200, 'healthy', 'degraded']);
+    expect((await t.http.get('/health/ready')).status).toBe(200);
+    expect(t.logLines.some((line) => line.includes('"alarm":"usage_late"'))).toBe(true);
+    t.polar.heal();
+    t.clock.advance(1_000 * SECOND_MS);
+    await report();
+    await overview.watch();
+    expect((await t.http.get('/health')).body.components.billing.status).toBe('up');
+  });
 
   it('B1: metered calls are answered as ever while Polar hangs', async () => {
     const { key } = await customer();
@@ -333,7 +330,7 @@ describe('usage on its way to Polar', () => {
       expect(healed.body.drifts).toEqual([]);
     });
 
-    itAlone('R11: plans that were bought or ended while nobody listened are found', async () => {
+    it('R11: plans that were bought or ended while nobody listened are found', async () => {
       const [bought, ended] = [await t.make.user(), await t.make.user({ billingTier: 'professional' })];
       await t.db.query('INSERT INTO billing_accounts (user_id) VALUES ($1), ($2)', [bought.id, ended.id]);
       t.polar.store.subscribe(bought.id, products.starter);

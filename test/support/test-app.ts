@@ -69,6 +69,9 @@ const isCluster = process.env['CLUSTER'] === 'true';
  */
 export const itAlone = isCluster ? it.skip : it;
 
+/** The same of a whole file. */
+export const describeAlone = isCluster ? describe.skip : describe;
+
 async function balance(apps: readonly NestFastifyApplication[]): Promise<Program> {
   const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-balancer-'));
   const urls = await Promise.all(apps.map((app) => app.getUrl()));
