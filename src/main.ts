@@ -18,7 +18,8 @@ async function main(): Promise<void> {
   runUntilSignal({
     beginDrain: () => started.app?.get(Readiness).beginDrain(),
     stopAccepting: () => {
-      stopAccepting(started);
+      // Right after the connections that wait have been taken: those that still wait then are lost.
+      setImmediate(stopAccepting, started);
     },
     graceMs: env.SHUTDOWN_GRACE_MS,
     close: () => close(started, env),

@@ -57,6 +57,8 @@ export async function startCluster(
       PUBLIC_URL,
       // Past the pooler, and as the owner of the tables, which the service itself is not.
       MIGRATION_DATABASE_URL: postgres.url,
+      // As in docker-compose.yml.
+      SHUTDOWN_GRACE_MS: '2000',
       ...(redis && { REDIS_URL: redis.url }),
       ...settings,
     };

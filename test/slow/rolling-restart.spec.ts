@@ -60,21 +60,20 @@ if (missing.length > 0)
     const { apiKey } = await makeCaller(cluster.url, database);
     const load = new Load(cluster.url, apiKey);
     const endsMs: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      for (const index of cluster.members.keys()) {
-        await load.calls(CALLS_BETWEEN);
-        const { code, endMs } = await cluster.restart(index);
-        endsMs.push(endMs);
-        expect({ round, index, code, failures: load.failures }).toEqual({
-          round,
-          index,
-          code: 0,
-          failures: [],
-        });
+    try {
+      for (let round = 0; round < rounds; round++) {
+        for (const index of cluster.members.keys()) {
+          await load.calls(CALLS_BETWEEN);
+          const { code, endMs } = await cluster.restart(index);
+          endsMs.push(endMs);
+          const seen = { round, index, code, failures: load.failures };
+          expect(seen).toEqual({ round, index, code: 0, failures: [] });
+        }
       }
+      await load.calls(CALLS_BETWEEN);
+    } finally {
+      await load.end();
     }
-    await load.calls(CALLS_BETWEEN);
-    await load.end();
 
     expect(load.failures).toEqual([]);
     expect(Math.max(...endsMs)).toBeLessThan(END_LIMIT_MS);
