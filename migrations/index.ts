@@ -10,6 +10,7 @@ import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
+import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -25,4 +26,5 @@ export const migrations = [
   UsageHolds1795326262069,
   AddUsageOutbox1795326331593,
   Prices1795328729897,
+  AddUsageEvents1795335379751,
 ];

@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 
 import { AppModule } from './app.module';
-import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
+import { BODY_BYTES_MAX_DEFAULT, CLOUD_EVENT, CLOUD_EVENTS } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import type { RequestState } from './common/principal';
@@ -134,7 +134,7 @@ const contentSecurityPolicy = {
   },
 };
 
-/** Bodies are JSON in UTF-8 and nothing else. Bytes that are not would be stored as another text than was sent. */
+/** Bodies are JSON in UTF-8 and, but on a route that takes CloudEvents, nothing else. Bytes that are not would be stored as another text than was sent. */
 function setUpBodies(fastify: FastifyInstance): void {
   const parseJson = fastify.getDefaultJsonParser('error', 'error');
   fastify.removeAllContentTypeParsers();
@@ -144,6 +144,13 @@ function setUpBodies(fastify: FastifyInstance): void {
     else if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
     else done(CommonErrors.malformedRequest());
   });
+  for (const type of [CLOUD_EVENT, CLOUD_EVENTS]) {
+    fastify.addContentTypeParser(type, { parseAs: 'buffer' }, (request, body, done) => {
+      const { mediaTypes = [] } = request.routeOptions.config as { mediaTypes?: readonly string[] };
+      if (mediaTypes.includes(type)) done(null, body);
+      else done(CommonErrors.unsupportedMediaType());
+    });
+  }
 }
 
 function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Metrics, log: Logger): void {

@@ -17,6 +17,7 @@ import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { Price } from './usage/price.entity';
+import { UsageEvent } from './usage/usage-event.entity';
 import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { BackupCode } from './two-factor/backup-code.entity';
@@ -48,6 +49,7 @@ export const entities = [
   UsageMonth,
   UsagePending,
   UsageHold,
+  UsageEvent,
   Price,
   AuditEvent,
   AuditDetails,

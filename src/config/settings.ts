@@ -186,6 +186,9 @@ export const settings = z.object({
     .describe(
       'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
     ),
+  REPORT_AGE_DAYS_MAX: integer(1, 366, 31).describe(
+    'How late usage that other services serve may be reported, in days.',
+  ),
   EXTRA_PERMISSIONS: commaList
     .refine(
       (names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)),

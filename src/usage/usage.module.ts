@@ -17,6 +17,7 @@ import { UsageLines } from './reading/usage-lines';
 import { UsageReadingController } from './reading/usage-reading.controller';
 import { UsageTimeseries } from './reading/usage-timeseries';
 import { UsageController } from './usage.controller';
+import { UsageEvent } from './usage-event.entity';
 import { UsageHold } from './usage-hold.entity';
 import { UsageHour } from './usage-hour.entity';
 import { UsageLog } from './usage-log.entity';
@@ -27,7 +28,7 @@ import { UsageService } from './usage.service';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold, Price]),
+    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold, UsageEvent, Price]),
     ApiKeysModule,
     AuditModule,
     UsersModule,
