@@ -1,7 +1,7 @@
-/** Nest 12 is pure ESM: the npm scripts start jest with --experimental-vm-modules, so that `require` can load it. */
 const base = {
   rootDir: __dirname,
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/jest-environment.cjs',
+  runtime: '<rootDir>/test/support/jest-runtime.cjs',
   transform: {
     '\\.ts$': [
       '@swc/jest',

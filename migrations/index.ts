@@ -10,6 +10,7 @@ import { AddTwoFactor1795325153469 } from './1795325153469-add-two-factor';
 import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
+import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
@@ -26,5 +27,6 @@ export const migrations = [
   UsageHolds1795326262069,
   AddUsageOutbox1795326331593,
   Prices1795328729897,
+  KeyLeaks1795335005509,
   AddUsageEvents1795335379751,
 ];

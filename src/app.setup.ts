@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
@@ -7,7 +6,8 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 
 import { AppModule } from './app.module';
-import { BODY_BYTES_MAX_DEFAULT, CLOUD_EVENT, CLOUD_EVENTS } from './common/body-limit';
+import { setUpBodies } from './body-parsers';
+import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import type { RequestState } from './common/principal';
@@ -133,25 +133,6 @@ const contentSecurityPolicy = {
     frameAncestors: ["'none'"],
   },
 };
-
-/** Bodies are JSON in UTF-8 and, but on a route that takes CloudEvents, nothing else. Bytes that are not would be stored as another text than was sent. */
-function setUpBodies(fastify: FastifyInstance): void {
-  const parseJson = fastify.getDefaultJsonParser('error', 'error');
-  fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    const { rawBody } = request.routeOptions.config as { rawBody?: boolean };
-    if (rawBody) done(null, body);
-    else if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
-    else done(CommonErrors.malformedRequest());
-  });
-  for (const type of [CLOUD_EVENT, CLOUD_EVENTS]) {
-    fastify.addContentTypeParser(type, { parseAs: 'buffer' }, (request, body, done) => {
-      const { mediaTypes = [] } = request.routeOptions.config as { mediaTypes?: readonly string[] };
-      if (mediaTypes.includes(type)) done(null, body);
-      else done(CommonErrors.unsupportedMediaType());
-    });
-  }
-}
 
 function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Metrics, log: Logger): void {
   fastify.addHook('onRoute', (route) => {

@@ -22,6 +22,7 @@ interface KnownSecret {
   readonly principal: ApiKeyPrincipal;
   /** False: the key was deactivated, or its owner is suspended. */
   readonly isActive: boolean;
+  readonly isCompromised: boolean;
   /** The end of the key or of this version of it, whichever comes first. */
   readonly endMs: number;
 }
@@ -48,6 +49,7 @@ export class ApiKeyAuthenticator {
     const secret = isWellFormedApiKey(text) ? await this.known.get(hashApiKey(text)) : undefined;
     if (!secret) return { state: 'NOT_FOUND', principal: null };
     const { principal } = secret;
+    if (secret.isCompromised) return { state: 'COMPROMISED', principal };
     if (!secret.isActive) return { state: 'DISABLED', principal };
     if (secret.endMs <= this.clock.nowMs()) return { state: 'EXPIRED', principal };
     this.uses.note(secret.versionId);
@@ -86,6 +88,7 @@ function toKnown(version: ApiKeyVersion, key: ApiKey): KnownSecret {
   return {
     versionId: version.id,
     isActive: key.isActive && user.isActive,
+    isCompromised: key.compromisedAt !== null,
     endMs: Math.min(key.expiresAt?.getTime() ?? Infinity, version.expiresAt?.getTime() ?? Infinity),
     principal: {
       kind: 'api_key',

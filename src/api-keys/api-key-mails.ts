@@ -1,7 +1,7 @@
 import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { ENV, type Env } from '../config/env';
-import { layOut } from '../platform/mail/mail-layout';
+import { layOut, type Letter } from '../platform/mail/mail-layout';
 import { Mailer } from '../platform/mail/mailer';
 import { ApiKey } from './api-key.entity';
 
@@ -18,6 +18,10 @@ export class ApiKeyMails implements OnModuleInit {
     this.notice('key_created', 'An API key was made', 'has a new API key');
     this.notice('key_rotated', 'An API key was rotated', 'has a new secret for the API key');
     this.notice('key_deactivated', 'An API key was deactivated', 'has ended the API key');
+    this.mailer.define('key_compromised', async ({ keyId }: { keyId: string }) => {
+      const key = await this.db.findOne(ApiKey, { where: { id: keyId }, relations: { user: true } });
+      return key?.user ? layOut(compromised(key, key.user.email, this.env.PUBLIC_URL)) : null;
+    });
   }
 
   private notice(kind: string, subject: string, event: string): void {
@@ -34,4 +38,19 @@ export class ApiKeyMails implements OnModuleInit {
       });
     });
   }
+}
+
+function compromised({ name, leakedAt, lastUsed }: ApiKey, to: string, publicUrl: string): Letter {
+  return {
+    to,
+    subject: 'An API key was leaked and has been ended',
+    before: [
+      `The API key "${name}" of your account at ${publicUrl} was found where others can read it. It opens nothing any more.`,
+      ...(leakedAt === null ? [] : ['It was found here:', leakedAt]),
+      lastUsed === null
+        ? 'It was never used.'
+        : `It was last used at ${lastUsed.toISOString()}. Look through the usage of your account for calls that are not yours.`,
+      'Make another key for your backend, and remove the old one where it was found.',
+    ],
+  };
 }

@@ -76,7 +76,7 @@ export class ApiKeyDto {
   @ApiProperty({ enum: environments, example: 'live', description: 'The label that stands in the key.' })
   environment!: Environment;
 
-  @ApiProperty({ example: true, description: 'False once deactivated.' })
+  @ApiProperty({ example: true, description: 'False once deactivated, or reported as leaked.' })
   is_active!: boolean;
 
   @ApiProperty({
@@ -143,6 +143,23 @@ export class ApiKeyDto {
   expires_at!: string | null;
 
   @ApiProperty({
+    type: String,
+    format: 'date-time',
+    nullable: true,
+    example: null,
+    description: 'When the key was reported as leaked, which ended it; null: never.',
+  })
+  compromised_at!: string | null;
+
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'The public address where it was found, if the report says so.',
+  })
+  leaked_at!: string | null;
+
+  @ApiProperty({
     type: [ApiKeyVersionDto],
     description: 'The secrets that still work, the current one first.',
   })
@@ -165,6 +182,8 @@ export class ApiKeyDto {
       created_at: key.createdAt.toISOString(),
       last_used: key.lastUsed?.toISOString() ?? null,
       expires_at: key.expiresAt?.toISOString() ?? null,
+      compromised_at: key.compromisedAt?.toISOString() ?? null,
+      leaked_at: key.leakedAt,
       versions: versions.map((version) => ApiKeyVersionDto.from(version, versions, now)),
     };
   }

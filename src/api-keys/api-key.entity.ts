@@ -60,4 +60,12 @@ export class ApiKey {
 
   @Column('timestamptz', { nullable: true })
   expiresAt!: Date | null;
+
+  /** When it was reported as leaked, which ended it. */
+  @Column('timestamptz', { nullable: true })
+  compromisedAt!: Date | null;
+
+  /** The public address where it was found, if the report says so. */
+  @Column('text', { nullable: true })
+  leakedAt!: string | null;
 }

@@ -23,7 +23,7 @@ export const ApiKeyErrors = {
     code: 'api_key_inactive',
     status: 409,
     title: 'API key inactive',
-    detail: 'This key was deactivated, which is for good. Create a new one.',
+    detail: 'This key was deactivated or reported as leaked, which is for good. Create a new one.',
   }),
   tooManyVersions: defineError({
     code: 'too_many_api_key_versions',

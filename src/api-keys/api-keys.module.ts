@@ -8,13 +8,22 @@ import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
 import { KeyAdministration } from './key-administration.service';
+import { KeyLeaks } from './key-leaks.service';
 import { KeyRotation } from './key-rotation.service';
 import { KeyUses } from './key-uses';
 
 @Module({
   imports: [TypeOrmModule.forFeature([ApiKey, ApiKeyVersion]), AuditModule],
   controllers: [ApiKeysController],
-  providers: [ApiKeyMails, ApiKeyAuthenticator, ApiKeysService, KeyRotation, KeyAdministration, KeyUses],
-  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration],
+  providers: [
+    ApiKeyMails,
+    ApiKeyAuthenticator,
+    ApiKeysService,
+    KeyRotation,
+    KeyAdministration,
+    KeyLeaks,
+    KeyUses,
+  ],
+  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration, KeyLeaks],
 })
 export class ApiKeysModule {}

@@ -95,6 +95,8 @@ export class ApiKeysService {
         metadata: {},
         lastUsed: null,
         expiresAt: null,
+        compromisedAt: null,
+        leakedAt: null,
         ...settings,
         rateLimitPerMinute: rateWithinPlan(rateLimitPerMinute, plan),
         createdAt: now,
@@ -183,7 +185,8 @@ export class ApiKeysService {
 
   /** Ends all keys of a user and takes away what their owner wrote on them; call {@link forget} after the commit. */
   async eraseAll(userId: string, tx: EntityManager): Promise<void> {
-    await tx.update(ApiKey, { userId }, { isActive: false, name: 'erased', metadata: {}, allowedIps: [] });
+    const nothing = { name: 'erased', metadata: {}, allowedIps: [], leakedAt: null };
+    await tx.update(ApiKey, { userId }, { isActive: false, ...nothing });
   }
 
   /** Makes this process ask the database about a user's keys again: after the commit of a change to him or them. */

@@ -43,6 +43,7 @@ export const ApiKeyAccess = (permission: string | null): MethodDecorator & Class
       CommonErrors.invalidCredentials,
       KeyErrors.disabled,
       KeyErrors.expired,
+      KeyErrors.compromised,
       CommonErrors.forbidden,
     ),
     ...(permission === null

@@ -15,6 +15,13 @@ export const KeyErrors = {
     title: 'API key expired',
     detail: 'This API key, or this secret of a key that was rotated, has come to its end. Use the new one.',
   }),
+  compromised: defineError({
+    code: 'compromised',
+    status: 401,
+    title: 'API key compromised',
+    detail:
+      'This API key was found where it should not be, and was ended for that. Its owner has to make another.',
+  }),
 };
 
 interface Denial {
@@ -37,6 +44,11 @@ export const denials = {
     status: 401,
     problem: 'expired',
     meaning: 'The key, or this secret of a rotated key, has come to its end.',
+  },
+  COMPROMISED: {
+    status: 401,
+    problem: 'compromised',
+    meaning: 'The key was reported as leaked, and ended for that.',
   },
   FORBIDDEN: {
     status: 403,
@@ -72,11 +84,12 @@ export type Verdict = 'VALID' | DenialCode;
 export const verdicts = ['VALID', ...(Object.keys(denials) as DenialCode[])] as const;
 
 /** What the look-up of a key says: VALID, or why it opens nothing. */
-export type KeyState = Extract<Verdict, 'VALID' | 'NOT_FOUND' | 'DISABLED' | 'EXPIRED'>;
+export type KeyState = Extract<Verdict, 'VALID' | 'NOT_FOUND' | 'DISABLED' | 'EXPIRED' | 'COMPROMISED'>;
 
 /** The refusal of each state. */
 export const keyRefusals: Readonly<Record<Exclude<KeyState, 'VALID'>, () => ApiError>> = {
   NOT_FOUND: () => CommonErrors.invalidCredentials(),
   DISABLED: () => KeyErrors.disabled(),
   EXPIRED: () => KeyErrors.expired(),
+  COMPROMISED: () => KeyErrors.compromised(),
 };

@@ -216,6 +216,11 @@ export const settings = z.object({
   ANTHROPIC_BASE_URL: urlOf('https', 'http')
     .optional()
     .describe('Another address for Anthropic, with its version (`.../v1`).'),
+  SECRET_SCANNING_KEYS_URL: urlOf('https', 'http')
+    .default('https://api.github.com/meta/public_keys/secret_scanning')
+    .describe(
+      "Where the public keys are listed that GitHub's secret scanning signs its reports of leaked API keys with.",
+    ),
   POLAR_API_KEY: z
     .string()
     .optional()

@@ -28,7 +28,7 @@ const cloudEvent: Schema = {
     type: { type: 'string', description: 'The operation.' },
     time: { type: 'string', format: 'date-time' },
     subject: { type: 'string', format: 'uuid', description: 'The `user_id`, where `data` names none.' },
-    data: { allOf: [{ $ref: getSchemaPath(ServedCallDto) }], description: 'All but `operation`.' },
+    data: { $ref: getSchemaPath(ServedCallDto) },
   },
 };
 

@@ -4,7 +4,10 @@ import { UsageModule } from '../usage/usage.module';
 import { CapLook } from './cap-look';
 import { Customers } from './customers';
 import { ForwardController } from './forward.controller';
+import { GithubLeaks } from './github-leaks.service';
+import { GithubSigners } from './github-signers';
 import { KeysController } from './keys.controller';
+import { LeaksController } from './leaks.controller';
 import { SdkAuthController } from './sdk-auth.controller';
 import { SdkUsageController } from './sdk-usage.controller';
 import { TrackingService } from './tracking.service';
@@ -16,11 +19,20 @@ import { VerificationService } from './verification.service';
   imports: [ApiKeysModule, UsageModule],
   controllers: [
     KeysController,
+    LeaksController,
     ForwardController,
     SdkAuthController,
     SdkUsageController,
     UsageEventsController,
   ],
-  providers: [VerificationService, TrackingService, CapLook, Customers, UsageEventsService],
+  providers: [
+    VerificationService,
+    TrackingService,
+    CapLook,
+    Customers,
+    UsageEventsService,
+    GithubSigners,
+    GithubLeaks,
+  ],
 })
 export class GatewayModule {}

@@ -12,17 +12,8 @@ const NAME_LENGTH_MAX = 255;
 const tokens = (description: string, example: number): PropertyDecorator =>
   ApiPropertyOptional({ type: 'integer', minimum: 0, maximum: TOKENS_MAX, default: 0, example, description });
 
-/** What a call that another service serves is, and whom it is charged to. */
-@CompiledInput()
+/** What a call took that another service has served, and whom it is charged to. */
 export class ServedCallDto {
-  @ApiProperty({
-    pattern: OPERATION.source,
-    example: 'memory.search',
-    description: 'What was done; its price is looked up by this name. Of a CloudEvent it is the `type`.',
-  })
-  @Matches(OPERATION)
-  operation!: string;
-
   @ApiPropertyOptional({
     format: 'uuid',
     example: ID,
@@ -103,6 +94,14 @@ export class ServedCallDto {
 
 @CompiledInput()
 export class UsageEventDto extends ServedCallDto {
+  @ApiProperty({
+    pattern: OPERATION.source,
+    example: 'memory.search',
+    description: 'What was done; its price is looked up by this name. Of a CloudEvent it is the `type`.',
+  })
+  @Matches(OPERATION)
+  operation!: string;
+
   @ApiProperty({
     minLength: 1,
     maxLength: NAME_LENGTH_MAX,

@@ -85,6 +85,7 @@ describe('in front of backends', () => {
         NOT_FOUND: generateApiKey('live').key,
         DISABLED: (await t.make.apiKey({ isActive: false })).key,
         EXPIRED: (await t.make.apiKey({ expiresAt: past })).key,
+        COMPROMISED: (await t.make.apiKey({ isActive: false, compromisedAt: past })).key,
         FORBIDDEN: (await t.make.apiKey({ allowedIps: ['203.0.113.0/24'] })).key,
         INSUFFICIENT_PERMISSIONS: (await t.make.apiKey({ permissions: { write: true } })).key,
         RATE_LIMITED: limited.key,

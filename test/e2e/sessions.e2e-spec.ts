@@ -228,6 +228,7 @@ describe('sessions', () => {
       const user = await t.make.user();
       await me(user.token);
       const runners = jest.spyOn(t.db.dataSource, 'createQueryRunner');
+      const startMs = performance.now();
       // The handler of this route reads nothing: what is counted is authentication.
       const answers = await Promise.all(
         Array.from({ length: 100 }, () => t.http.from().post('/generate', { bearer: user.token, body: {} })),
@@ -235,8 +236,9 @@ describe('sessions', () => {
       const statements = runners.mock.calls.length;
       runners.mockRestore();
       expect(answers.every(({ status }) => status === 403)).toBe(true);
-      // For a hundred requests; what the service reads in the background, such as prices, is among them.
-      expect(statements).toBeLessThan(10);
+      // For a hundred requests; what the service reads in the background, a few times a second, is among them.
+      const seconds = (performance.now() - startMs) / 1_000;
+      expect(statements).toBeLessThan(10 + 3 * seconds);
     });
   });
 });

@@ -87,6 +87,8 @@ export class Factory {
       createdAt: this.clock.now(),
       lastUsed: null,
       expiresAt: null,
+      compromisedAt: null,
+      leakedAt: null,
       ...fields,
       userId,
     });

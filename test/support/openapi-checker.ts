@@ -7,7 +7,7 @@ interface CheckedOperation {
   readonly pattern: RegExp;
   readonly method: string;
   readonly path: string;
-  readonly responses: Map<string, Map<string, ValidateFunction>>;
+  readonly responses: Map<string, Map<string, () => ValidateFunction>>;
 }
 
 let operations: CheckedOperation[] | undefined;
@@ -18,11 +18,14 @@ const SECRET_FIELDS = /"(password|password_hash|passwordHash|key_hash|keyHash|st
 
 /** Sets the document that every answer is held against from now on. */
 export function useOpenApi(document: OpenAPIObject): void {
-  const ajv = new Ajv({ strict: false, allErrors: true });
+  // Most files see few of the answers, so each schema is compiled when it is first needed, and shared ones once.
+  const ajv = new Ajv({ strict: false, allErrors: true, inlineRefs: false, validateSchema: false });
   addFormats(ajv);
   ajv.addSchema({ $id: 'api', components: document.components });
-  const compile = (schema: object): ValidateFunction =>
-    ajv.compile(JSON.parse(JSON.stringify(schema).replaceAll('"#/components', '"api#/components')) as object);
+  const compile = (schema: object): (() => ValidateFunction) => {
+    let compiled: ValidateFunction | undefined;
+    return () => (compiled ??= ajv.compile(withRefsInto('api', schema)));
+  };
 
   operations = Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(
@@ -42,6 +45,10 @@ export function useOpenApi(document: OpenAPIObject): void {
       ),
     })),
   );
+}
+
+function withRefsInto(id: string, schema: object): object {
+  return JSON.parse(JSON.stringify(schema).replaceAll('"#/components', `"${id}#/components`)) as object;
 }
 
 /** @throws Error when an answer is not one the document allows, or shows what no answer may show. */
@@ -66,9 +73,10 @@ export function checkAnswer(method: string, path: string, { status, headers, tex
     );
   // Documented without a body, and without one.
   if (response.size === 0 && text === '') return;
-  const validate = response.get(type);
-  if (!validate)
+  const validator = response.get(type);
+  if (!validator)
     throw new Error(`${method} ${operation.path} answered ${status} as "${type}", which is not documented.`);
+  const validate = validator();
   if (!validate(/json/.test(type) ? body : text)) {
     throw new Error(
       `${method} ${operation.path} answered ${status} with a body that is not as documented: ${JSON.stringify(validate.errors)} in ${text.slice(0, 500)}`,

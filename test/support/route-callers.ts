@@ -9,6 +9,7 @@ export type Verdict =
   | 'invalid_token'
   | 'disabled'
   | 'expired'
+  | 'compromised'
   | 'forbidden'
   | 'insufficient_permissions';
 
@@ -18,6 +19,7 @@ export const refusals: Readonly<Record<Exclude<Verdict, 'in'>, number>> = {
   invalid_token: 401,
   disabled: 401,
   expired: 401,
+  compromised: 401,
   forbidden: 403,
   insufficient_permissions: 403,
 };
@@ -108,6 +110,13 @@ export const callerKinds: readonly CallerKind[] = [
     who: 'a deactivated key',
     says: { ...toAll('invalid_token'), api_key: 'disabled' },
     credential: async (t) => ({ key: (await t.make.apiKey({ isActive: false })).key }),
+  },
+  {
+    who: 'a leaked key',
+    says: { ...toAll('invalid_token'), api_key: 'compromised' },
+    credential: async (t) => ({
+      key: (await t.make.apiKey({ isActive: false, compromisedAt: t.clock.now() })).key,
+    }),
   },
   {
     who: 'a key of a suspended user',

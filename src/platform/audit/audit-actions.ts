@@ -30,6 +30,7 @@ export const auditActions = {
   'key.granted': 'An admin set the service permissions of an API key.',
   'key.version_ended': 'An old secret of an API key was ended before its time.',
   'key.deactivated': 'An API key was ended.',
+  'key.compromised': 'An API key was reported as leaked, and ended for that.',
   'budget.changed': 'The monthly budget of the account was set or taken away.',
   'price.added': 'An admin set a price.',
   'tier.changed': 'An admin set the tier, or gave it back to billing.',
