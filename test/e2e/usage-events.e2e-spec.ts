@@ -221,7 +221,7 @@ describe('POST /usage/events', () => {
       [7, ''],
       ['text', ''],
       [[], ''],
-      [{}, 'id'],
+      [{}, 'operation'],
       [event(userId, { id: '' }), 'id'],
       [event(userId, { id: 'a\0b' }), 'id'],
       [event(userId, { id: '\ud800' }), 'id'],
