@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
@@ -7,9 +6,9 @@ import type { Logger } from 'pino';
 
 import { AppModule } from './app.module';
 import { setUpBodies } from './body-parsers';
+import { answerBrokenRequest, answerUnroutable } from './broken-requests';
 import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
-import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import type { RequestState } from './common/principal';
 import { newRequestId } from './common/request-id';
 import type { Env } from './config/env';
@@ -21,7 +20,6 @@ import { Metrics } from './platform/observability/metrics';
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const PARAM_LENGTH_MAX = 256;
-const SOCKET_LINGER_MS = 2_000;
 
 /** What stands outside `/api/v1`. */
 const OUTSIDE_PREFIX = [
@@ -143,8 +141,12 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     reply.header('x-request-id', request.id);
     if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
-    if (readiness.isDraining) reply.header('connection', 'close');
     done();
+  });
+  // Not earlier: it may have been asked before, and be answered long after.
+  fastify.addHook('onSend', (_request, reply, payload, done) => {
+    if (readiness.isSendingAway) reply.header('connection', 'close');
+    done(null, payload);
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     const { elapsedTime, statusCode } = reply;
@@ -181,55 +183,3 @@ function logAccess(log: Logger, request: FastifyRequest & RequestState, reply: F
     'request',
   );
 }
-
-/** Answers a path that cannot be decoded or has too long a part: the router refuses it before any hook runs. */
-function answerUnroutable(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const problem = toApiError(error);
-  void reply
-    .headers({ ...protectiveHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
-    .status(problem.status)
-    .header('content-type', PROBLEM_TYPE)
-    .send(problemBody(problem, request.id));
-}
-
-/** What `useSecurityHeaders` sends, for the answers that are given before it is asked. */
-const protectiveHeaders = {
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'origin-agent-cluster': '?1',
-  'referrer-policy': 'no-referrer',
-  'strict-transport-security': 'max-age=31536000; includeSubDomains',
-  'x-content-type-options': 'nosniff',
-  'x-dns-prefetch-control': 'off',
-  'x-download-options': 'noopen',
-  'x-frame-options': 'DENY',
-  'x-permitted-cross-domain-policies': 'none',
-  'x-xss-protection': '0',
-};
-
-/** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
-function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  const [status, phrase] = brokenRequests[error.code ?? ''] ?? [400, 'Bad Request'];
-  const requestId = newRequestId();
-  const body = problemBody(Object.assign(CommonErrors.malformedRequest(), { status }), requestId);
-  // The other side may keep its half open: a socket that is only ended stays.
-  setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();
-  if (!socket.writable) return;
-  const headers = {
-    ...protectiveHeaders,
-    'content-type': PROBLEM_TYPE,
-    'content-length': Buffer.byteLength(body),
-    'x-request-id': requestId,
-    'cache-control': 'no-store',
-    connection: 'close',
-  };
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.end(`HTTP/1.1 ${status} ${phrase}\r\n${head.join('')}\r\n${body}`);
-}
-
-const brokenRequests: Readonly<Record<string, readonly [status: number, phrase: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
-};

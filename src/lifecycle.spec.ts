@@ -14,6 +14,7 @@ function given(overrides: Partial<Drainable> = {}) {
   runUntilSignal(
     {
       beginDrain: () => events.push('drain'),
+      stopAccepting: () => events.push('stop accepting'),
       graceMs: 300,
       close: () => Promise.resolve(void events.push('close')),
       abandon: () => events.push('abandon'),
@@ -57,7 +58,7 @@ describe('runUntilSignal', () => {
       endGrace();
 
       await expect(exit).resolves.toBe(0);
-      expect(events).toEqual(['drain', 'grace 300', 'close', 'exit 0']);
+      expect(events).toEqual(['drain', 'grace 300', 'stop accepting', 'grace 300', 'close', 'exit 0']);
     },
   );
 
@@ -70,7 +71,7 @@ describe('runUntilSignal', () => {
     endGrace();
 
     await expect(exit).resolves.toBe(0);
-    expect(events).toEqual(['drain', 'grace 300', 'close', 'exit 0']);
+    expect(events).toEqual(['drain', 'grace 300', 'stop accepting', 'grace 300', 'close', 'exit 0']);
   });
 
   it.each([
@@ -110,6 +111,13 @@ describe('runUntilSignal', () => {
     endGrace();
 
     await expect(exit).resolves.toBe(1);
-    expect(events).toEqual(['drain', 'grace 300', 'report Error: stuck', 'exit 1']);
+    expect(events).toEqual([
+      'drain',
+      'grace 300',
+      'stop accepting',
+      'grace 300',
+      'report Error: stuck',
+      'exit 1',
+    ]);
   });
 });

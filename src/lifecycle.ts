@@ -2,9 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What ends when the process is told to end. */
 export interface Drainable {
-  /** Tells the world to go elsewhere, while every request is still answered. */
+  /** Tells the world to go elsewhere, while everything else is as before. */
   beginDrain(): void;
-  /** How long the world has for that, in milliseconds. */
+  /** Takes no more connections; the next answer on each that is open is its last. */
+  stopAccepting(): void;
+  /** How long the world has for each of these two, in milliseconds. */
   readonly graceMs: number;
   /** Answers what was accepted and lets go of everything. */
   close(): Promise<void>;
@@ -60,6 +62,8 @@ export function runUntilSignal(service: Drainable, host: Host = thisProcess): vo
 async function drain(service: Drainable, host: Host): Promise<void> {
   try {
     service.beginDrain();
+    await host.sleep(service.graceMs);
+    service.stopAccepting();
     await host.sleep(service.graceMs);
     await service.close();
   } catch (error) {

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { Server } from 'node:net';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApp } from './app.setup';
 import { ConfigurationError, type Env, loadEnv } from './config/env';
@@ -16,6 +17,9 @@ async function main(): Promise<void> {
   let running: EmbeddedPostgres | undefined;
   runUntilSignal({
     beginDrain: () => started.app?.get(Readiness).beginDrain(),
+    stopAccepting: () => {
+      stopAccepting(started);
+    },
     graceMs: env.SHUTDOWN_GRACE_MS,
     close: () => close(started, env),
     abandon: () => running?.stopNow(),
@@ -48,6 +52,16 @@ async function main(): Promise<void> {
 interface Started {
   embedded?: Promise<EmbeddedPostgres>;
   app?: NestFastifyApplication;
+}
+
+/**
+ * Closes the listener alone, while connections are open that a balancer sends its requests on: those who ask for a new
+ * one are refused before they have sent anything, and go elsewhere. Closed together with the connections, the listener
+ * would be asked for new ones at that very moment, and lose those it has not taken yet.
+ */
+function stopAccepting({ app }: Started): void {
+  app?.get(Readiness).sendAway();
+  if (app) Server.prototype.close.call(app.getHttpServer());
 }
 
 /** Answers what was accepted; connections that never send a whole request do not hold the process up. */

@@ -11,11 +11,11 @@ const PASSWORD = 'correct horse battery staple 42';
 /**
  * Starts the built service as `npm start` would, on the bench's database: quiet, but in development, for `echo` does
  * not exist in production.
- * @param options `script` and its `args`, to run instead of the service as it is, and further settings, as `env`.
+ * @param options `script` and its `args`, to run instead of the service as it is; a `port`, and further settings, as `env`.
  * @returns the subject and the service's address, once it is ready.
  */
-export async function startService({ dist, databaseUrl, directory }, { script, args, env } = {}) {
-  const port = await freePort();
+export async function startService({ dist, databaseUrl, directory }, options = {}) {
+  const { script, args, env, port = await freePort() } = options;
   const subject = start(script ?? join(dist, 'src', 'main.js'), {
     name: 'service',
     args,

@@ -1,76 +1,16 @@
-import { isIP } from 'node:net';
 import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
-
-const flag = (fallback: boolean) =>
-  z
-    .enum(['true', 'false'], 'must be true or false')
-    .transform((text) => text === 'true')
-    .default(fallback);
-
-const integer = (min: number, max: number, fallback: number) =>
-  z
-    .string()
-    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
-    .transform(Number)
-    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
-    .default(fallback);
-
-const urlOf = (...schemes: string[]) =>
-  z.string().refine(
-    (text) => {
-      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
-    },
-    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
-  );
-
-const commaList = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((part) => part.trim())
-    .filter(Boolean),
-);
-
-const origins = z
-  .string()
-  .transform((text, context): string[] => {
-    if (!text.trimStart().startsWith('[')) return commaList.parse(text);
-    try {
-      return z.array(z.string()).parse(JSON.parse(text));
-    } catch {
-      context.addIssue('must be a JSON array of origins or a comma list');
-      return z.NEVER;
-    }
-  })
-  .refine(
-    (list) =>
-      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
-    'must hold origins such as https://app.example.com, without a path',
-  );
-
-const trustProxy = z.string().transform((text, context): number | string[] | false => {
-  if (text === 'false') return false;
-  if (/^\d{1,2}$/.test(text)) return Number(text);
-  const parts = commaList.parse(text);
-  const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
-  if (parts.length > 0 && parts.every(known)) return parts;
-  context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
-  return z.NEVER;
-});
-
-const mailAddress = z
-  .string()
-  .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
-
-const polarProduct = (tier: string) =>
-  z
-    .guid('must be the id of a product, a UUID')
-    .transform((id) => id.toLowerCase())
-    .optional()
-    .describe(
-      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
-    );
+import {
+  flag,
+  integer,
+  urlOf,
+  commaList,
+  origins,
+  trustProxy,
+  mailAddress,
+  polarProduct,
+} from './setting-rules';
 
 /**
  * Every setting: its rule, its default and what it does.
@@ -105,7 +45,7 @@ export const settings = z.object({
     .default('info')
     .describe('Lowest level that is logged, as JSON lines on standard output.'),
   SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
-    'After SIGTERM, how long the service still accepts requests while `/health/ready` answers 503, in milliseconds.',
+    'After SIGTERM, how long the service still accepts connections while `/health/ready` answers 503, and then how long those that are open may still ask, in milliseconds.',
   ),
   DOCS_ENABLED: z
     .enum(['true', 'false'], 'must be true or false')

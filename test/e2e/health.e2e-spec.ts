@@ -56,10 +56,13 @@ describe('health', () => {
     expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
   });
 
-  it('stops being ready when it drains, stays healthy, and asks clients to close', async () => {
+  it('stops being ready when it drains, stays healthy, and asks clients to close once it takes no more', async () => {
     const draining = await startTestApp();
     try {
-      draining.app.get(Readiness).beginDrain();
+      const readiness = draining.app.get(Readiness);
+      readiness.beginDrain();
+      expect((await draining.http.get('/health/ready')).headers.get('connection')).not.toBe('close');
+      readiness.sendAway();
       const ready = await draining.http.get('/health/ready');
       expect(ready.status).toBe(503);
       expect(ready.body.status).toBe('draining');

@@ -1,0 +1,73 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** What several settings may be. */
+
+export const flag = (fallback: boolean) =>
+  z
+    .enum(['true', 'false'], 'must be true or false')
+    .transform((text) => text === 'true')
+    .default(fallback);
+
+export const integer = (min: number, max: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
+    .default(fallback);
+
+export const urlOf = (...schemes: string[]) =>
+  z.string().refine(
+    (text) => {
+      return URL.canParse(text) && schemes.includes(new URL(text).protocol.slice(0, -1));
+    },
+    `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
+  );
+
+export const commaList = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean),
+);
+
+export const origins = z
+  .string()
+  .transform((text, context): string[] => {
+    if (!text.trimStart().startsWith('[')) return commaList.parse(text);
+    try {
+      return z.array(z.string()).parse(JSON.parse(text));
+    } catch {
+      context.addIssue('must be a JSON array of origins or a comma list');
+      return z.NEVER;
+    }
+  })
+  .refine(
+    (list) =>
+      list.every((origin) => origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)),
+    'must hold origins such as https://app.example.com, without a path',
+  );
+
+export const trustProxy = z.string().transform((text, context): number | string[] | false => {
+  if (text === 'false') return false;
+  if (/^\d{1,2}$/.test(text)) return Number(text);
+  const parts = commaList.parse(text);
+  const known = (part: string): boolean => part === 'loopback' || isIP(part.split('/')[0] ?? '') > 0;
+  if (parts.length > 0 && parts.every(known)) return parts;
+  context.addIssue('must be a number of hops, "loopback", or a comma list of addresses and CIDR ranges');
+  return z.NEVER;
+});
+
+export const mailAddress = z
+  .string()
+  .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
+
+export const polarProduct = (tier: string) =>
+  z
+    .guid('must be the id of a product, a UUID')
+    .transform((id) => id.toLowerCase())
+    .optional()
+    .describe(
+      `Polar's id of the product that sells the plan \`${tier}\`; without it the plan cannot be bought.`,
+    );
