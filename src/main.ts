@@ -37,7 +37,11 @@ async function main(): Promise<void> {
       started.embedded = startEmbeddedPostgres(env.DATA_DIR, { onLost });
     }
     running = await started.embedded;
-    started.app = await createApp(env, env.DATABASE_URL ?? running?.url ?? '', log);
+    started.app = await createApp(
+      running ? { ...env, MIGRATION_DATABASE_URL: running.url } : env,
+      env.DATABASE_URL ?? running?.applicationUrl ?? '',
+      log,
+    );
     await started.app.listen(env.PORT, env.HOST);
   } catch (error) {
     await close(started, env);

@@ -16,12 +16,12 @@ const USAGE = `Usage:
   npm run admin -- tier <email> <${tiers.join('|')}|none>   set the tier, over what billing says; none gives it back to billing
   npm run admin -- promote <email>   make the account an admin`;
 
-void runCommand(async (env, databaseUrl) => {
+void runCommand(async (env, databaseUrl, applicationUrl) => {
   const [verb, email, value] = process.argv.slice(2);
   if (!email) throw new CommandError(USAGE);
   const dataSource = await createDataSource(databaseUrl).initialize();
   try {
-    await migrate(dataSource);
+    await migrate(dataSource, applicationUrl);
     const clock = new Clock();
     const db = dataSource.manager;
     const users = new UsersService(db, clock, new Audit(db, clock, new Derivation(env), createLog('silent')));

@@ -6,14 +6,16 @@ import { EmbeddedPostgresError } from '../platform/database/postgres-errors';
 export class CommandError extends Error {}
 
 /**
- * Runs an operator's command on the configured or embedded database, also while the service runs, and ends the process:
+ * Runs an operator's command on the configured or embedded database, as its owner, also while the service runs, and ends the process:
  * with 0 after printing what the command returns, with 1 after printing why it failed.
  */
-export function runCommand(command: (env: Env, databaseUrl: string) => Promise<string>): Promise<void> {
+export function runCommand(
+  command: (env: Env, databaseUrl: string, applicationUrl: string) => Promise<string>,
+): Promise<void> {
   return run(async (env) => {
     const database = await openDatabase(env);
     try {
-      return await command(env, database.url);
+      return await command(env, database.url, database.applicationUrl);
     } finally {
       await database.close();
     }

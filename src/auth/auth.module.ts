@@ -10,6 +10,7 @@ import { AccessTokens } from './access-tokens';
 import { AuthController } from './auth.controller';
 import { AuthMails } from './auth.mails';
 import { AuthService } from './auth.service';
+import { BreachedPasswords } from './breached-passwords';
 import { EmailChangeController } from './email-change.controller';
 import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
@@ -57,6 +58,7 @@ import { VerificationService } from './verification.service';
     AuthMails,
     PasswordService,
     PasswordProof,
+    BreachedPasswords,
     SecondFactorService,
     VerificationService,
     EmailChangeService,

@@ -12,6 +12,7 @@ import { UserErrors } from '../users/users.errors';
 import { type Profile, UsersService } from '../users/users.service';
 import { AccessTokens, type Tokens } from './access-tokens';
 import { AuthErrors } from './auth.errors';
+import { BreachedPasswords } from './breached-passwords';
 import { OneTimeTokens } from './one-time-tokens';
 import { assertStrong } from './password-policy';
 import { SessionsService } from './sessions.service';
@@ -28,6 +29,7 @@ export class AuthService {
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly passwords: Passwords,
+    private readonly breachedPasswords: BreachedPasswords,
     private readonly tokens: AccessTokens,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly mailer: Mailer,
@@ -46,6 +48,7 @@ export class AuthService {
     origin: RequestOrigin,
   ): Promise<User> {
     assertStrong(password, email);
+    await this.breachedPasswords.assertUnknown(password);
     const input = { email, passwordHash: await this.passwords.hash(password), firstName, lastName, company };
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);

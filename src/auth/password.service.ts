@@ -10,6 +10,7 @@ import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
+import { BreachedPasswords } from './breached-passwords';
 import { OneTimeTokens } from './one-time-tokens';
 import { assertStrong } from './password-policy';
 import { SessionsService } from './sessions.service';
@@ -29,6 +30,7 @@ export class PasswordService implements OnModuleInit {
     private readonly sessions: SessionsService,
     private readonly takeBack: TakeBack,
     private readonly passwords: Passwords,
+    private readonly breachedPasswords: BreachedPasswords,
     private readonly attempts: Attempts,
     private readonly oneTimeTokens: OneTimeTokens,
     private readonly jobs: Jobs,
@@ -52,6 +54,7 @@ export class PasswordService implements OnModuleInit {
   ): Promise<void> {
     const user = await this.users.getForLogin(userId);
     assertStrong(newPassword, user.email);
+    await this.breachedPasswords.assertUnknown(newPassword);
     const target = { email: user.email };
     const mayGuess = await this.attempts.take(target);
     const isRight = await this.passwords.verify(mayGuess ? user.passwordHash : undefined, currentPassword);
@@ -105,8 +108,8 @@ export class PasswordService implements OnModuleInit {
       return found;
     });
 
-    // The token is claimed before anything is hashed, or hashing would be anybody's to order.
-    const hash = await this.passwords.hash(newPassword).catch(async (error: unknown) => {
+    // The token is claimed before anybody is asked or anything is hashed, or both would be anybody's to order.
+    const hash = await this.hashOf(newPassword).catch(async (error: unknown) => {
       await this.oneTimeTokens.giveBack(token, 'reset_password');
       throw error;
     });
@@ -125,5 +128,11 @@ export class PasswordService implements OnModuleInit {
       await this.audit.record({ action: 'password.reset', by, subjectId: user.id }, tx);
       await this.mailer.send('password_changed', { userId: user.id }, tx);
     });
+  }
+
+  /** @throws ApiError `weak_password`, or `service_unavailable` when too many wait. */
+  private async hashOf(password: string): Promise<string> {
+    await this.breachedPasswords.assertUnknown(password);
+    return this.passwords.hash(password);
   }
 }

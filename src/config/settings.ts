@@ -2,15 +2,16 @@ import { z } from 'zod';
 import { isP256PrivateKey, PEM_BLOCK } from './private-keys';
 import { redisUrl } from './redis-url';
 import {
+  baseUrl,
+  commaList,
   flag,
   integer,
-  urlOf,
-  commaList,
-  origins,
-  trustProxy,
   mailAddress,
+  origins,
   polarProduct,
-} from './setting-rules';
+  trustProxy,
+  urlOf,
+} from './setting-kinds';
 
 /**
  * Every setting: its rule, its default and what it does.
@@ -23,8 +24,7 @@ export const settings = z.object({
     .describe('`production` refuses made-up secrets, the embedded database and the `echo` provider.'),
   PORT: integer(0, 65_535, 8000).describe('TCP port to listen on; 0 takes a free one.'),
   HOST: z.string().default('127.0.0.1').describe('Address to listen on; `0.0.0.0` in a container.'),
-  PUBLIC_URL: urlOf('https', 'http')
-    .transform((text) => text.replace(/\/+$/, ''))
+  PUBLIC_URL: baseUrl
     .optional()
     .describe(
       'Where users reach the service; mailed links point here and nowhere else. Development: `http://127.0.0.1:PORT`.',
@@ -69,6 +69,11 @@ export const settings = z.object({
   POSTGRES_URL: urlOf('postgres', 'postgresql')
     .optional()
     .describe('Another name for `DATABASE_URL`, which wins.'),
+  MIGRATION_DATABASE_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
+    ),
   DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
   REDIS_URL: redisUrl
     .optional()
@@ -125,6 +130,11 @@ export const settings = z.object({
     .optional()
     .describe(
       'true: sign-up with a taken address answers like a new one. Default: false, in production true.',
+    ),
+  BREACHED_PASSWORDS_URL: baseUrl
+    .optional()
+    .describe(
+      'Refuses new passwords known from data breaches: base URL of a service with the range protocol of Have I Been Pwned, such as `https://api.pwnedpasswords.com`. It is told five digits of a SHA-1, and waited for one second at most. Default: nobody is asked.',
     ),
   REPORT_AGE_DAYS_MAX: integer(1, 366, 31).describe(
     'How late usage that other services serve may be reported, in days.',

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
-import { In } from 'typeorm';
+import { EntityManager, In } from 'typeorm';
 import { ApiKeyAuthenticator } from '../../src/api-keys/api-key-authenticator';
 import { ApiKey } from '../../src/api-keys/api-key.entity';
 import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
@@ -220,7 +220,7 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = jest.spyOn(t.db, 'createQueryBuilder');
+      const queries = jest.spyOn(t.app.get(EntityManager), 'createQueryBuilder');
       const isAsked = (): boolean => queries.mock.calls.some(([asked]: unknown[]) => asked === ApiKeyVersion);
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0

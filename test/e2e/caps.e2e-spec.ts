@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { EntityManager } from 'typeorm';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { Holds } from '../../src/usage/holds';
 import { FakeProvider } from '../support/fake-providers';
@@ -235,7 +236,8 @@ describe('budgets and quotas', () => {
 });
 
 /** A race on a cold pool proves nothing. */
-async function openAllConnections({ db, env }: TestApp): Promise<void> {
+async function openAllConnections({ app, env }: TestApp): Promise<void> {
+  const db = app.get(EntityManager);
   await Promise.all(Array.from({ length: env.DATABASE_POOL_MAX }, () => db.query('SELECT pg_sleep(0.05)')));
 }
 

@@ -1,6 +1,7 @@
-import { DataSource } from 'typeorm';
 import { hashApiKey } from '../../src/api-keys/api-key-secret';
 import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
+import { migrate } from '../../src/platform/database/migrate';
+import { asApplication } from '../support/database';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -175,13 +176,13 @@ describe('rotating an API key', () => {
       (
         await t.db.query<{ key_hash: string }[]>(`SELECT key_hash FROM ${table} WHERE ${column} = $1`, [id])
       ).map((row) => row.key_hash);
-    const source = t.app.get(DataSource);
+    const source = t.db.dataSource;
     const done = async (): Promise<string[]> =>
       (await t.db.query<{ name: string }[]>('SELECT name FROM migrations')).map(({ name }) => name);
     while ((await done()).some((name) => name.startsWith('ApiKeyVersions')))
       await source.undoLastMigration({ transaction: 'each' });
     expect(await hashes('api_keys', 'id')).toEqual([hashApiKey(key)]);
-    await source.runMigrations({ transaction: 'each' });
+    await migrate(source, asApplication(t.databaseUrl));
     expect(await hashes('api_key_versions', 'api_key_id')).toEqual([hashApiKey(key)]);
     expect((await call(key)).status).toBe(200);
   });

@@ -30,8 +30,8 @@ function postgres(program: string, ...args: string[]): void {
   if (status !== 0) throw new Error(`${program} failed: ${stderr}`);
 }
 
-async function serve(directory: string, databaseUrl: string): Promise<ServiceProcess> {
-  const service = new ServiceProcess(directory, await freePort(), { DATABASE_URL: databaseUrl });
+async function serve(directory: string, settings: Record<string, string>): Promise<ServiceProcess> {
+  const service = new ServiceProcess(directory, await freePort(), settings);
   services.push(service);
   await service.start();
   return service;
@@ -56,7 +56,7 @@ afterAll(async () => {
 });
 
 (hasPostgres ? it : it.skip)(
-  'a dump that is restored has the accounts, keys, usage and audit log, and both verify',
+  'a dump of a database with two roles that is restored has the accounts, keys, usage and audit log, and both verify',
   async () => {
     buildService();
     chmodSync(base, 0o755);
@@ -65,11 +65,21 @@ afterAll(async () => {
     postgres('initdb', '-D', cluster, '-U', 'cortex', '-A', 'trust', '-E', 'UTF8');
     const listening = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off`;
     postgres('pg_ctl', '-D', cluster, '-w', '-l', join(base, 'log'), '-o', listening, 'start');
-    const url = (name: string): string => `postgres://cortex@127.0.0.1:${port}/${name}`;
+    const url = (name: string, role = 'cortex_owner'): string =>
+      `postgres://${role}@127.0.0.1:${port}/${name}`;
+    const settings = (name: string): Record<string, string> => ({
+      MIGRATION_DATABASE_URL: url(name),
+      DATABASE_URL: url(name, 'cortex_app'),
+    });
+    for (const role of ['cortex_owner', 'cortex_app'])
+      postgres('createuser', '--host=127.0.0.1', `--port=${port}`, '--username=cortex', role);
+    const createDatabase = (name: string): void => {
+      postgres('createdb', `--maintenance-db=${url('postgres', 'cortex')}`, '--owner=cortex_owner', name);
+    };
     const login = { email: 'backup@example.com', password: 'correct horse battery staple' };
 
-    postgres('createdb', `--maintenance-db=${url('postgres')}`, 'live');
-    const live = await serve(base, url('live'));
+    createDatabase('live');
+    const live = await serve(base, settings('live'));
     await post(live, 'auth/register', login);
     const { access_token: token } = await post<{ access_token: string }>(live, 'auth/login', login);
     const { api_key: key } = await post<{ api_key: string }>(live, 'auth/api-keys', { name: 'k' }, token);
@@ -79,18 +89,18 @@ afterAll(async () => {
     postgres('pg_dump', '--format=custom', `--file=${dump}`, url('live'));
     await generate(live, key);
     await live.kill();
-    postgres('createdb', `--maintenance-db=${url('postgres')}`, 'restored');
+    createDatabase('restored');
     postgres('pg_restore', '--exit-on-error', '--no-owner', `--dbname=${url('restored')}`, dump);
 
     for (const command of ['usage-verify.js', 'audit-verify.js']) {
       const verified = spawnSync(process.execPath, [join(__dirname, '../../dist/src/admin', command)], {
         cwd: base,
-        env: { PATH: process.env['PATH'], DATA_DIR: base, DATABASE_URL: url('restored') },
+        env: { PATH: process.env['PATH'], DATA_DIR: base, ...settings('restored') },
         encoding: 'utf8',
       });
       expect([command, verified.status, verified.stderr]).toEqual([command, 0, '']);
     }
-    const restored = await serve(base, url('restored'));
+    const restored = await serve(base, settings('restored'));
     await generate(restored, key);
     const { access_token: again } = await post<{ access_token: string }>(restored, 'auth/login', login);
     const stats = await fetch(`${restored.url}/api/v1/auth/usage/stats`, {

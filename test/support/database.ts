@@ -9,6 +9,11 @@ export function withDatabase(url: string, database: string): string {
   return Object.assign(new URL(url), { pathname: `/${database}` }).toString();
 }
 
+/** The URL by which the service connects to a database: as the role that owns nothing. */
+export function asApplication(databaseUrl: string): string {
+  return withDatabase(process.env['TEST_APPLICATION_URL'] ?? '', new URL(databaseUrl).pathname.slice(1));
+}
+
 /** A fresh copy of the migrated database, for one test file. @returns its URL and how to remove it. */
 export async function copyDatabase(
   template = TEMPLATE_DATABASE,

@@ -21,6 +21,7 @@ export default async function globalSetup(): Promise<void> {
   });
   globalThis.testPostgres = { server, directory };
   process.env['TEST_POSTGRES_URL'] = server.url;
+  process.env['TEST_APPLICATION_URL'] = server.applicationUrl;
 
   const admin = await new DataSource({ type: 'postgres', url: server.url }).initialize();
   await admin.query(`CREATE DATABASE ${TEMPLATE_DATABASE}`);
@@ -28,6 +29,6 @@ export default async function globalSetup(): Promise<void> {
   const template = await new DataSource(
     dataSourceOptions(withDatabase(server.url, TEMPLATE_DATABASE), 2),
   ).initialize();
-  await migrate(template);
+  await migrate(template, server.applicationUrl);
   await template.destroy();
 }

@@ -2,16 +2,18 @@ import 'reflect-metadata';
 import { Writable } from 'node:stream';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
-import { EntityManager } from 'typeorm';
+import { DataSource, type EntityManager } from 'typeorm';
 import { AppModule } from '../../src/app.module';
 import { createAdapter, setUpApp } from '../../src/app.setup';
 import { Clock } from '../../src/common/clock';
 import { type Env, parseEnv } from '../../src/config/env';
+import { entities } from '../../src/data-source';
 import { buildOpenApi } from '../../src/openapi';
+import { dataSourceOptions } from '../../src/platform/database/data-source-options';
 import { DevelopmentMailbox, type KeptMail } from '../../src/platform/mail/development-mailbox';
 import { createLog } from '../../src/platform/observability/log';
 import { verifyUsage } from '../../src/usage/usage-verifier';
-import { copyDatabase } from './database';
+import { asApplication, copyDatabase } from './database';
 import { Factory } from './factory';
 import { Http } from './http';
 import { jobsSettled } from './jobs';
@@ -29,7 +31,9 @@ export interface TestApp {
   readonly env: Env;
   readonly http: Http;
   readonly url: string;
+  /** Of the owner of the tables; the service itself connects as another role, which may do less. */
   readonly databaseUrl: string;
+  /** As the owner. */
   readonly db: EntityManager;
   readonly clock: TestClock;
   readonly make: Factory;
@@ -63,7 +67,15 @@ function mailboxesOf(databaseUrl: string, more: DevelopmentMailbox[]): Developme
 export async function startTestApp({ settings = {}, databaseUrl }: TestAppOptions = {}): Promise<TestApp> {
   const database = databaseUrl ? { url: databaseUrl, drop: () => Promise.resolve() } : await copyDatabase();
   const env = parseEnv(
-    { NODE_ENV: 'test', TRUST_PROXY: 'loopback', PORT: '0', LOG_LEVEL: 'info', ...TEST_SECRETS, ...settings },
+    {
+      MIGRATION_DATABASE_URL: database.url,
+      NODE_ENV: 'test',
+      TRUST_PROXY: 'loopback',
+      PORT: '0',
+      LOG_LEVEL: 'info',
+      ...TEST_SECRETS,
+      ...settings,
+    },
     () => TEST_SECRETS,
   );
   const clock = new TestClock();
@@ -76,7 +88,9 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   });
   const log = createLog(env.LOG_LEVEL, sink);
 
-  const module = await Test.createTestingModule({ imports: [AppModule.register(env, database.url, log)] })
+  const module = await Test.createTestingModule({
+    imports: [AppModule.register(env, asApplication(database.url), log)],
+  })
     .overrideProvider(Clock)
     .useValue(clock)
     .compile();
@@ -91,7 +105,16 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   const keepsMail = env.SMTP_URL === undefined && !env.isProduction;
   const mailboxes = mailboxesOf(database.url, keepsMail ? [app.get(DevelopmentMailbox)] : []);
   const url = await app.getUrl();
-  const db = app.get(EntityManager);
+  const owner = await new DataSource({ ...dataSourceOptions(database.url, 5), entities }).initialize();
+  const db = owner.manager;
+  const close = async (): Promise<void> => {
+    const findings = await verifyUsage(db);
+    await app.close();
+    await owner.destroy();
+    await database.drop();
+    if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
+  };
+  let closed: Promise<void> | undefined;
   return {
     app,
     env,
@@ -107,12 +130,6 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       await jobsSettled(db);
       return mailboxes.flatMap((mailbox) => mailbox.mails()).filter(({ to }) => to === address);
     },
-    close: async () => {
-      // A test may have closed the application itself.
-      const findings = db.dataSource.isInitialized ? await verifyUsage(db) : [];
-      await app.close();
-      await database.drop();
-      if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
-    },
+    close: () => (closed ??= close()),
   };
 }

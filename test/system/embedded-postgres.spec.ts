@@ -99,6 +99,24 @@ describe('the embedded PostgreSQL', () => {
     await query(second.url, 'DROP TABLE kept');
   });
 
+  it('makes the role of the service, also in a cluster of an earlier version, which had one role', async () => {
+    const first = await start(common);
+    await query(first.url, 'DROP ROLE cortex_app');
+    await first.stop();
+
+    const second = await start(common);
+
+    expect(
+      await query(
+        second.applicationUrl,
+        `SELECT current_user AS name, rolsuper OR rolcreaterole OR rolcreatedb AS "canMore"
+         FROM pg_roles WHERE rolname = current_user`,
+      ),
+    ).toEqual([{ name: 'cortex_app', canMore: false }]);
+    const wrong = Object.assign(new URL(second.applicationUrl), { password: new URL(second.url).password });
+    await expect(query(wrong.href, 'SELECT 1')).rejects.toThrow('password authentication failed');
+  });
+
   it('moves to another port when its own is taken', async () => {
     const first = await start(common);
     await first.stop();

@@ -8,7 +8,7 @@ import { migrate } from './migrate';
 /** The connection to PostgreSQL; whoever starts waits until the schema is up to date. */
 @Module({})
 export class DatabaseModule {
-  /** @param databaseUrl of the configured or the embedded server. */
+  /** @param databaseUrl by which the service connects; `env.MIGRATION_DATABASE_URL`, when given, is the owner's. */
   static register(env: Env, databaseUrl: string): DynamicModule {
     return {
       module: DatabaseModule,
@@ -21,8 +21,11 @@ export class DatabaseModule {
           }),
           dataSourceFactory: async (options) => {
             if (!options) throw new Error('The data source has no options.');
-            const migrating = await new DataSource(dataSourceOptions(databaseUrl, 2)).initialize();
-            await migrate(migrating).finally(() => migrating.destroy());
+            const ownerUrl = env.MIGRATION_DATABASE_URL ?? databaseUrl;
+            const migrating = await new DataSource(dataSourceOptions(ownerUrl, 2)).initialize();
+            await migrate(migrating, env.MIGRATION_DATABASE_URL && databaseUrl).finally(() =>
+              migrating.destroy(),
+            );
             return new DataSource(options).initialize();
           },
         }),

@@ -1,6 +1,7 @@
+import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from 'pg';
+import { Client, escapeLiteral } from 'pg';
 import { choosePostgresAccount, preparePostgresHome, type RootSetup } from './postgres-account';
 import { openCluster, POSTGRES_USER, rememberPort, type Cluster } from './postgres-cluster';
 import { EmbeddedPostgresError } from './postgres-errors';
@@ -23,6 +24,8 @@ export interface EmbeddedPostgresOptions {
 export interface EmbeddedPostgres {
   /** Of the database `cortex`, with user and password. The same at the next start while the port stays free. */
   readonly url: string;
+  /** The same as the role that the service itself connects as, which owns nothing. */
+  readonly applicationUrl: string;
   /**
    * Ends the server and waits until it is gone, about 20 seconds at most.
    * @throws EmbeddedPostgresError when it does not end.
@@ -36,11 +39,15 @@ export interface EmbeddedPostgres {
 export interface VisitedPostgres {
   /** Of the database `cortex`, with user and password. */
   readonly url: string;
+  /** The same as the role of the service. */
+  readonly applicationUrl: string;
   /** Leaves; the last to leave a server that no service owns ends it. */
   close(): Promise<void>;
 }
 
 const DATABASE = 'cortex';
+/** The role that the service itself connects as. */
+const APPLICATION_ROLE = 'cortex_app';
 const CONNECT_LIMIT_MS = 5_000;
 const START_LIMIT_MS = 90_000;
 const RETRY_MS = 5;
@@ -77,6 +84,7 @@ export async function startEmbeddedPostgres(
   });
   return {
     url: server.url,
+    applicationUrl: server.applicationUrl,
     stop: () => (stopped ??= server.stop()),
     stopNow: () => {
       stopped ??= Promise.resolve();
@@ -96,6 +104,7 @@ export async function openEmbeddedPostgres(
   const server = await enter(directory, options, joinUsers);
   return {
     url: server.url,
+    applicationUrl: server.applicationUrl,
     close: async () => {
       if (await isLastUser(server.connection)) await server.stop();
       else await server.connection.end();
@@ -105,6 +114,7 @@ export async function openEmbeddedPostgres(
 
 interface EnteredServer {
   readonly url: string;
+  readonly applicationUrl: string;
   readonly data: string;
   readonly pid: number;
   readonly connection: Client;
@@ -143,8 +153,10 @@ async function enter(
     const connection = running.ready ? await connectAndClaim(cluster, port, claim) : undefined;
     if (connection) {
       rememberPort(cluster, port);
+      const place = `127.0.0.1:${port}/${DATABASE}?sslmode=disable`;
       return {
-        url: `postgres://${POSTGRES_USER}:${password}@127.0.0.1:${port}/${DATABASE}?sslmode=disable`,
+        url: `postgres://${POSTGRES_USER}:${password}@${place}`,
+        applicationUrl: `postgres://${APPLICATION_ROLE}:${applicationPassword(password)}@${place}`,
         data,
         pid,
         connection,
@@ -185,6 +197,7 @@ async function connectAndClaim(
     await connection.connect();
     await claim(connection);
     await makeDatabase(connection);
+    await makeApplicationRole(connection, applicationPassword(password));
     return connection;
   } catch (error) {
     await connection.end();
@@ -201,6 +214,25 @@ async function makeDatabase(connection: Client): Promise<void> {
   } catch (error) {
     // Another process was first: duplicate_database, or unique_violation when both were under way.
     if (!['42P04', '23505'].includes(codeOf(error))) throw error;
+  }
+}
+
+/** Derived from the superuser's, so that there is nothing more to keep. */
+function applicationPassword(password: string): string {
+  return createHmac('sha256', password).update(APPLICATION_ROLE).digest('base64url');
+}
+
+async function makeApplicationRole(connection: Client, password: string): Promise<void> {
+  const { rowCount } = await connection.query('SELECT 1 FROM pg_roles WHERE rolname = $1', [
+    APPLICATION_ROLE,
+  ]);
+  if (rowCount) return;
+  const create = `CREATE ROLE ${APPLICATION_ROLE} LOGIN PASSWORD ${escapeLiteral(password)}`;
+  try {
+    await connection.query(create);
+  } catch (error) {
+    // Another process was first: duplicate_object, or unique_violation when both were under way.
+    if (!['42710', '23505'].includes(codeOf(error))) throw error;
   }
 }
 

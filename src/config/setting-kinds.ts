@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 
-/** What several settings may be. */
-
+/** `true` or `false`. */
 export const flag = (fallback: boolean) =>
   z
     .enum(['true', 'false'], 'must be true or false')
     .transform((text) => text === 'true')
     .default(fallback);
 
+/** A whole number within bounds. */
 export const integer = (min: number, max: number, fallback: number) =>
   z
     .string()
@@ -17,6 +17,7 @@ export const integer = (min: number, max: number, fallback: number) =>
     .refine((n) => n >= min && n <= max, `must be a whole number from ${min} to ${max}`)
     .default(fallback);
 
+/** A URL with one of these schemes. */
 export const urlOf = (...schemes: string[]) =>
   z.string().refine(
     (text) => {
@@ -25,6 +26,10 @@ export const urlOf = (...schemes: string[]) =>
     `must be a URL beginning with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`,
   );
 
+/** Where a service is reached; paths are added to it. */
+export const baseUrl = urlOf('https', 'http').transform((text) => text.replace(/\/+$/, ''));
+
+/** Texts with commas between them; empty ones are left out. */
 export const commaList = z.string().transform((text) =>
   text
     .split(',')
@@ -32,6 +37,7 @@ export const commaList = z.string().transform((text) =>
     .filter(Boolean),
 );
 
+/** Web origins, as a JSON array or with commas between them. */
 export const origins = z
   .string()
   .transform((text, context): string[] => {
@@ -49,6 +55,7 @@ export const origins = z
     'must hold origins such as https://app.example.com, without a path',
   );
 
+/** Which proxies are believed: a number of hops, or addresses and ranges. */
 export const trustProxy = z.string().transform((text, context): number | string[] | false => {
   if (text === 'false') return false;
   if (/^\d{1,2}$/.test(text)) return Number(text);
@@ -59,10 +66,12 @@ export const trustProxy = z.string().transform((text, context): number | string[
   return z.NEVER;
 });
 
+/** A mail address, with a name before it or without. */
 export const mailAddress = z
   .string()
   .regex(/^[^\r\n]*[^\s@<>]+@[^\s@<>]+>?$/, 'must be an address such as Example <no-reply@example.com>');
 
+/** The id of a Polar product, by which a tier is bought. */
 export const polarProduct = (tier: string) =>
   z
     .guid('must be the id of a product, a UUID')

@@ -1,0 +1,63 @@
+import { Client, escapeIdentifier } from 'pg';
+import type { EntityManager } from 'typeorm';
+
+/** Whose rows stay as they were written, and what the service may do with them nevertheless. */
+const restricted: Readonly<Record<string, string>> = {
+  migrations: 'SELECT',
+  // Of a line, only what is known of persons can be erased.
+  usage_logs: 'SELECT, INSERT, UPDATE (ip_address, user_agent, metadata)',
+  // An event is given its place in the chain, once, which a trigger sees to.
+  audit_events: 'SELECT, INSERT, UPDATE (position, link)',
+  // The personal part goes when its person is erased.
+  audit_details: 'SELECT, INSERT, DELETE',
+  audit_head: 'SELECT, UPDATE',
+  // Each line's version of the price explains its cost for good.
+  prices: 'SELECT, INSERT',
+};
+
+/** pg-boss keeps its tables there. */
+const JOBS_SCHEMA = 'pgboss';
+
+/**
+ * Gives the role that the service connects as its rights on everything that the owner has made, and no other: it can
+ * make, change and drop no table, and can neither delete nor change the lines of the ledger and the audit log.
+ * @param tx a transaction of the owner, behind the migrations.
+ * @param applicationUrl by which the service connects; nothing is done when that is the owner himself.
+ */
+export async function grantApplicationRights(tx: EntityManager, applicationUrl: string): Promise<void> {
+  const role = await roleOf(applicationUrl);
+  const [owner] = await tx.query<{ name: string }[]>('SELECT current_user AS name');
+  if (role === owner?.name) return;
+  // Parts of a partitioned table are left out: they are reached through the whole, with its rights.
+  const tables = await tx.query<{ name: string }[]>(
+    `SELECT relname AS name FROM pg_class
+     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition`,
+  );
+  const to = escapeIdentifier(role);
+  const names = tables.map(({ name }) => escapeIdentifier(name));
+  const statements = [
+    // The part of a month may be made at this moment: of two changes of a table's description one would fail.
+    `LOCK TABLE ${names.map((name) => `ONLY ${name}`).join()} IN SHARE UPDATE EXCLUSIVE MODE`,
+    `REVOKE ALL ON ${names.join()} FROM ${to}`,
+    `GRANT USAGE ON SCHEMA public, ${JOBS_SCHEMA} TO ${to}`,
+    ...tables.map(
+      ({ name }) =>
+        `GRANT ${restricted[name] ?? 'SELECT, INSERT, UPDATE, DELETE'} ON ${escapeIdentifier(name)} TO ${to}`,
+    ),
+    `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
+    `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
+  ];
+  for (const statement of statements) await tx.query(statement);
+}
+
+/** Whom a URL connects as: asked of the server, for a pooler may know him by another name. */
+async function roleOf(url: string): Promise<string> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ name: string }>('SELECT current_user AS name');
+    return rows[0]?.name ?? '';
+  } finally {
+    await client.end();
+  }
+}
