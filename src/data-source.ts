@@ -16,6 +16,7 @@ import { AuditEvent } from './platform/audit/audit-event.entity';
 import { AuditHead } from './platform/audit/audit-head.entity';
 import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
+import { UsageArchive } from './usage/archive/usage-archive.entity';
 import { Price } from './usage/price.entity';
 import { UsageEvent } from './usage/usage-event.entity';
 import { UsageHold } from './usage/usage-hold.entity';
@@ -48,6 +49,7 @@ export const entities = [
   UsageHour,
   UsageMonth,
   UsagePending,
+  UsageArchive,
   UsageHold,
   UsageEvent,
   Price,

@@ -2,6 +2,7 @@
  * The load generator, in a process of its own: as many keep-alive connections as asked for, each with one request at
  * a time, for a number of seconds.
  */
+import { createHmac, randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import autocannon from 'autocannon';
@@ -51,8 +52,13 @@ async function runLoad({
   return summary(latencies, (performance.now() - startedAtMs) / 1000, failures);
 }
 
-/** Sends requests at a steady rate, whether or not those before were answered. @returns what {@link runLoad} does. */
-async function runPaced({ url, method, headers, body, ratePerSecond, seconds }) {
+/**
+ * Sends requests at a steady rate, whether or not those before were answered; with `webhookSecret` each is another
+ * signed delivery of Polar.
+ * @returns what {@link runLoad} does.
+ */
+async function runPaced({ url, method, headers, body, webhookSecret, ratePerSecond, seconds }) {
+  const next = () => (webhookSecret ? signedDelivery(webhookSecret) : { method, headers, body });
   const agent = new Agent({ keepAlive: true });
   const latencies = [];
   const failures = {};
@@ -62,7 +68,8 @@ async function runPaced({ url, method, headers, body, ratePerSecond, seconds }) 
     while (open.length < (elapsedMs / 1000) * ratePerSecond) {
       // From the moment it was due: a request that is sent late because the machine is busy has waited too.
       const dueMs = startedAtMs + (open.length / ratePerSecond) * 1000;
-      const sent = send(url, { method, headers, agent }, body).then(
+      const one = next();
+      const sent = send(url, { method: one.method, headers: one.headers, agent }, one.body).then(
         (status) => {
           if (status >= 200 && status < 300) latencies.push(performance.now() - dueMs);
           else failures[status] = (failures[status] ?? 0) + 1;
@@ -78,6 +85,24 @@ async function runPaced({ url, method, headers, body, ratePerSecond, seconds }) 
   await Promise.all(open);
   agent.destroy();
   return summary(latencies, (performance.now() - startedAtMs) / 1000, failures);
+}
+
+/** As Polar signs (Standard Webhooks), about a customer of nobody's. */
+function signedDelivery(secret) {
+  const [id, seconds] = [randomUUID(), String(Math.floor(Date.now() / 1000))];
+  const timestamp = new Date().toISOString();
+  const customer = { id: randomUUID(), external_id: null };
+  const data = { id: randomUUID(), customer, amount: 2_900, currency: 'usd', status: 'paid' };
+  const body = JSON.stringify({ type: 'order.paid', timestamp, api_version: '2026-10', data });
+  const key = Buffer.from(secret.slice('whsec_'.length), 'base64');
+  const signature = createHmac('sha256', key).update(`${id}.${seconds}.${body}`).digest('base64');
+  const headers = {
+    'content-type': 'application/json',
+    'webhook-id': id,
+    'webhook-timestamp': seconds,
+    'webhook-signature': `v1,${signature}`,
+  };
+  return { method: 'POST', headers, body };
 }
 
 function send(url, options, body) {
@@ -100,6 +125,7 @@ function summary(latencies, seconds, failures) {
     perSecond: sorted.length / seconds,
     p50Ms: quantile(0.5),
     p99Ms: quantile(0.99),
+    p999Ms: quantile(0.999),
     failures,
   };
 }

@@ -1,10 +1,11 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
 import { budgetNanoUsd } from '../common/budget';
 import { Clock } from '../common/clock';
 import type { KeyState } from '../common/denials';
 import { IpList } from '../common/ip-list';
 import type { ApiKeyPrincipal } from '../common/principal';
+import { ENV, type Env } from '../config/env';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { hashApiKey, isWellFormedApiKey } from './api-key-secret';
 import { ApiKeyVersion } from './api-key-version.entity';
@@ -37,6 +38,7 @@ export class ApiKeyAuthenticator {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly uses: KeyUses,
+    @Inject(ENV) private readonly env: Env,
   ) {
     this.known = new OneSecondCache(
       (hashes) => this.read(hashes),
@@ -46,7 +48,7 @@ export class ApiKeyAuthenticator {
 
   /** Finds out whether a text is a key that opens something now. */
   async authenticate(text: string): Promise<KeyFinding> {
-    const secret = isWellFormedApiKey(text) ? await this.known.get(hashApiKey(text)) : undefined;
+    const secret = this.mayBeKey(text) ? await this.known.get(hashApiKey(text)) : undefined;
     if (!secret) return { state: 'NOT_FOUND', principal: null };
     const { principal } = secret;
     if (secret.isCompromised) return { state: 'COMPROMISED', principal };
@@ -64,6 +66,13 @@ export class ApiKeyAuthenticator {
   /** The same for all keys of a user: after the commit of a change to him or them. */
   forgetUser(userId: string): void {
     this.known.evictWhere(({ principal }) => principal.userId === userId);
+  }
+
+  /** Imported keys have no checksum; their beginning is all that tells them from garbage. */
+  private mayBeKey(text: string): boolean {
+    return (
+      isWellFormedApiKey(text) || this.env.IMPORTED_KEY_PREFIXES.some((prefix) => text.startsWith(prefix))
+    );
   }
 
   private async read(hashes: readonly string[]): Promise<Map<string, KnownSecret>> {

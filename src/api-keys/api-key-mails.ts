@@ -16,6 +16,7 @@ export class ApiKeyMails implements OnModuleInit {
 
   onModuleInit(): void {
     this.notice('key_created', 'An API key was made', 'has a new API key');
+    this.notice('key_imported', 'An API key was taken over', 'now knows an API key that you had before,');
     this.notice('key_rotated', 'An API key was rotated', 'has a new secret for the API key');
     this.notice('key_deactivated', 'An API key was deactivated', 'has ended the API key');
     this.mailer.define('key_compromised', async ({ keyId }: { keyId: string }) => {

@@ -11,6 +11,9 @@ const CHECKSUM_LENGTH = 6;
 /** How much of a key is shown, to tell keys apart. */
 const PREFIX_LENGTH = 13;
 
+/** What every key of this service begins with, whatever its environment. */
+export const API_KEY_BEGINNING = 'ctx_';
+
 /** A key as it is made: the key for its owner, the rest for the table. */
 export interface ApiKeySecret {
   readonly key: string;

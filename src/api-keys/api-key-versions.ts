@@ -37,7 +37,7 @@ export function isSafeToEnd(version: ApiKeyVersion, all: readonly ApiKeyVersion[
 /** Adds a key's current secret; the one before must have its end by then. */
 export async function addVersion(
   apiKeyId: string,
-  { hash, prefix }: ApiKeySecret,
+  { hash, prefix }: Pick<ApiKeySecret, 'hash' | 'prefix'>,
   now: Date,
   tx: EntityManager,
 ): Promise<ApiKeyVersion> {

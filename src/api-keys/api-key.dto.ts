@@ -3,7 +3,7 @@ import { budgetNumber } from '../common/budget';
 import { type Environment, environments } from '../common/principal';
 import type { ApiKeyVersion } from './api-key-version.entity';
 import { isSafeToEnd } from './api-key-versions';
-import type { ApiKeyWithVersions } from './api-keys.service';
+import type { ApiKeyWithVersions } from './key-making';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
 const MOMENT = '2026-01-31T12:00:00.000Z';

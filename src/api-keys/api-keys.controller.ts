@@ -2,7 +2,6 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post } from '@ne
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { EntityManager } from 'typeorm';
 import { UserAccess } from '../common/access';
-import { budgetColumn } from '../common/budget';
 import { Clock } from '../common/clock';
 import { IdDto } from '../common/id.dto';
 import { MessageDto } from '../common/message.dto';
@@ -13,9 +12,9 @@ import { RecentSecondFactor } from '../common/recent-second-factor';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import { ApiKeyDto, CreatedApiKeyDto } from './api-key.dto';
-import { ChangeApiKeyDto, CreateApiKeyDto, RotateApiKeyDto, VersionIdDto } from './api-keys.dto';
+import { ChangeApiKeyDto, CreateApiKeyDto, RotateApiKeyDto, toSettings, VersionIdDto } from './api-keys.dto';
 import { ApiKeyErrors } from './api-keys.errors';
-import { ApiKeysService, type KeySettings, type RevealedApiKey } from './api-keys.service';
+import { ApiKeysService, type RevealedApiKey } from './api-keys.service';
 import { KeyRotation } from './key-rotation.service';
 
 @ApiTags('API keys')
@@ -148,21 +147,4 @@ export class ApiKeysController {
   private reveal({ key, apiKey }: RevealedApiKey): CreatedApiKeyDto {
     return { api_key: key, api_key_info: ApiKeyDto.from(apiKey, this.clock.now()) };
   }
-}
-
-/** What a body says about a key; what it leaves out is left out. */
-function toSettings(body: ChangeApiKeyDto): Partial<KeySettings> {
-  return {
-    ...(body.name !== undefined && { name: body.name }),
-    ...(body.permissions !== undefined && { permissions: body.permissions }),
-    ...(body.rate_limit_per_minute !== undefined && { rateLimitPerMinute: body.rate_limit_per_minute }),
-    ...(body.monthly_budget_usd !== undefined && {
-      monthlyBudgetUsd: budgetColumn(body.monthly_budget_usd),
-    }),
-    ...(body.allowed_ips !== undefined && { allowedIps: body.allowed_ips }),
-    ...(body.metadata !== undefined && { metadata: body.metadata }),
-    ...(body.expires_at !== undefined && {
-      expiresAt: body.expires_at === null ? null : new Date(body.expires_at),
-    }),
-  };
 }

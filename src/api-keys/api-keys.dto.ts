@@ -1,13 +1,14 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { ArrayMaxSize, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
-import { BudgetField } from '../common/budget';
+import { budgetColumn, BudgetField } from '../common/budget';
 import { IdDto } from '../common/id.dto';
 import { AreIpRanges } from '../common/ip-list';
 import { IsMapOf } from '../common/map-of';
 import { Optional } from '../common/optional';
 import { type Environment, environments } from '../common/principal';
 import { IsTimestamp } from '../common/timestamp';
+import type { KeySettings } from './key-making';
 
 const RATE_LIMIT_MAX = 2_147_483_647;
 const ADDRESSES_MAX = 100;
@@ -132,4 +133,21 @@ export class VersionIdDto extends IdDto {
   @Transform(({ value }: { value: unknown }) => (typeof value === 'string' ? value.toLowerCase() : value))
   @IsUUID()
   version_id!: string;
+}
+
+/** What a body says about a key; what it leaves out is left out. */
+export function toSettings(body: ChangeApiKeyDto): Partial<KeySettings> {
+  return {
+    ...(body.name !== undefined && { name: body.name }),
+    ...(body.permissions !== undefined && { permissions: body.permissions }),
+    ...(body.rate_limit_per_minute !== undefined && { rateLimitPerMinute: body.rate_limit_per_minute }),
+    ...(body.monthly_budget_usd !== undefined && {
+      monthlyBudgetUsd: budgetColumn(body.monthly_budget_usd),
+    }),
+    ...(body.allowed_ips !== undefined && { allowedIps: body.allowed_ips }),
+    ...(body.metadata !== undefined && { metadata: body.metadata }),
+    ...(body.expires_at !== undefined && {
+      expiresAt: body.expires_at === null ? null : new Date(body.expires_at),
+    }),
+  };
 }

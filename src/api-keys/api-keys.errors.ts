@@ -59,6 +59,19 @@ export const ApiKeyErrors = {
     detail: (max: number, plan: string) =>
       `The plan ${plan} allows ${max} active keys. Deactivate one, or change the plan.`,
   }),
+  unknownKeyPrefix: defineError({
+    code: 'unknown_key_prefix',
+    status: 400,
+    title: 'Unknown beginning of a key',
+    detail: (known: readonly string[]) =>
+      `Keys must begin with one of ${known.join(', ')}. The setting IMPORTED_KEY_PREFIXES says which others are taken.`,
+  }),
+  nobodysAddress: defineError({
+    code: 'no_such_account',
+    status: 400,
+    title: 'No such account',
+    detail: 'There is no account with this e-mail address. Its owner has to sign up first.',
+  }),
   emailNotVerified: defineError({
     code: 'email_not_verified',
     status: 403,

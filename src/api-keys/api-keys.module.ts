@@ -8,6 +8,7 @@ import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
 import { KeyAdministration } from './key-administration.service';
+import { KeyImport } from './key-import.service';
 import { KeyLeaks } from './key-leaks.service';
 import { KeyRotation } from './key-rotation.service';
 import { KeyUses } from './key-uses';
@@ -21,9 +22,10 @@ import { KeyUses } from './key-uses';
     ApiKeysService,
     KeyRotation,
     KeyAdministration,
+    KeyImport,
     KeyLeaks,
     KeyUses,
   ],
-  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration, KeyLeaks],
+  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration, KeyImport, KeyLeaks],
 })
 export class ApiKeysModule {}

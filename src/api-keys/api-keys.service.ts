@@ -1,41 +1,29 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
-import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
-import type { Environment, UserPrincipal } from '../common/principal';
+import type { UserPrincipal } from '../common/principal';
 import { ENV, type Env } from '../config/env';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { Mailer } from '../platform/mail/mailer';
 import { lockForSession } from '../users/lock-user';
-import { KEY_RATE_PER_MINUTE_DEFAULT, type Plan, plans } from '../users/plans';
+import { plans } from '../users/plans';
 import { User } from '../users/user.entity';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
 import { generateApiKey } from './api-key-secret';
-import type { ApiKeyVersion } from './api-key-version.entity';
-import { addVersion, lockActive, workingVersions } from './api-key-versions';
+import { lockActive, workingVersions } from './api-key-versions';
 import { ApiKeyErrors } from './api-keys.errors';
+import {
+  addKey,
+  type ApiKeyWithVersions,
+  checkSettings,
+  type KeySettings,
+  type NewApiKey,
+  rateWithinPlan,
+} from './key-making';
 import { KeyUses } from './key-uses';
 import { knownPermissions } from './permissions';
-
-/** What the owner of a key decides, and may change later. */
-export interface KeySettings {
-  readonly name: string;
-  readonly permissions: Record<string, boolean>;
-  readonly rateLimitPerMinute: number;
-  /** In dollars; null: no cap. */
-  readonly monthlyBudgetUsd: string | null;
-  readonly allowedIps: string[];
-  readonly metadata: Record<string, string>;
-  readonly expiresAt: Date | null;
-}
-
-/** A key to be made; what is left out takes its default. */
-export type NewApiKey = Partial<KeySettings> & { readonly name: string; readonly environment?: Environment };
-
-/** A key with its secrets that still work, the current one first. */
-export type ApiKeyWithVersions = ApiKey & { readonly versions: readonly ApiKeyVersion[] };
 
 /** The one answer that holds a key's text. */
 export interface RevealedApiKey {
@@ -70,42 +58,18 @@ export class ApiKeysService {
     outer: EntityManager = this.db,
   ): Promise<RevealedApiKey> {
     const now = this.clock.now();
-    const { environment = 'live', rateLimitPerMinute, ...settings } = input;
-    this.check(settings, now);
+    checkSettings(input, this.permissions, now);
     const { userId } = owner;
-    const secret = generateApiKey(environment);
+    const secret = generateApiKey(input.environment ?? 'live');
 
     const apiKey = await outer.transaction(async (tx) => {
       // Locks the owner, so that two requests cannot both take the last free place.
       const user = await lockForSession(owner, tx);
       if (this.env.REQUIRE_EMAIL_VERIFICATION && !user.isVerified) throw ApiKeyErrors.emailNotVerified();
-      const plan = plans[user.tier];
-      const active = await tx.countBy(ApiKey, { userId, isActive: true });
-      if (active >= plan.activeKeysMax) throw ApiKeyErrors.limitReached(plan.activeKeysMax, plan.name);
-
-      const made = Object.assign(new ApiKey(), {
-        id: uuidv7(),
-        userId,
-        environment,
-        isActive: true,
-        permissions: {},
-        servicePermissions: [],
-        monthlyBudgetUsd: null,
-        allowedIps: [],
-        metadata: {},
-        lastUsed: null,
-        expiresAt: null,
-        compromisedAt: null,
-        leakedAt: null,
-        ...settings,
-        rateLimitPerMinute: rateWithinPlan(rateLimitPerMinute, plan),
-        createdAt: now,
-      });
-      await tx.insert(ApiKey, made);
-      const version = await addVersion(made.id, secret, now, tx);
+      const made = await addKey(user, input, secret, now, tx);
       await this.record('key.created', { id: userId, origin }, made, { name: made.name }, tx);
       await this.mailer.send('key_created', { keyId: made.id }, tx);
-      return Object.assign(made, { versions: [version] });
+      return made;
     });
     return { key: secret.key, apiKey };
   }
@@ -143,7 +107,7 @@ export class ApiKeysService {
     changes: Partial<KeySettings>,
     origin: RequestOrigin,
   ): Promise<ApiKeyWithVersions> {
-    this.check(changes, this.clock.now());
+    checkSettings(changes, this.permissions, this.clock.now());
     await this.db.transaction(async (tx) => {
       const key = await lockActive(userId, id, tx);
       const owner = await tx.findOneByOrFail(User, { id: userId });
@@ -194,13 +158,6 @@ export class ApiKeysService {
     this.authenticator.forgetUser(userId);
   }
 
-  /** @throws ApiError `unknown_permissions`, `expires_in_the_past`. */
-  private check({ permissions = {}, expiresAt = null }: Partial<KeySettings>, now: Date): void {
-    const unknown = Object.keys(permissions).filter((name) => !this.permissions.includes(name));
-    if (unknown.length > 0) throw ApiKeyErrors.unknownPermissions(unknown, this.permissions);
-    if (expiresAt && expiresAt <= now) throw ApiKeyErrors.expiresInThePast();
-  }
-
   private record(
     action: 'key.created' | 'key.changed' | 'key.deactivated',
     by: Actor,
@@ -210,12 +167,4 @@ export class ApiKeysService {
   ): Promise<void> {
     return this.audit.record({ action, by, subjectId: userId, targetId: id, details }, tx);
   }
-}
-
-/** @throws ApiError `rate_limit_above_plan`. */
-function rateWithinPlan(wanted: number | undefined, plan: Plan): number {
-  if (wanted !== undefined && wanted > plan.keyRatePerMinuteMax) {
-    throw ApiKeyErrors.rateLimitAbovePlan(plan.keyRatePerMinuteMax, plan.name);
-  }
-  return wanted ?? Math.min(KEY_RATE_PER_MINUTE_DEFAULT, plan.keyRatePerMinuteMax);
 }

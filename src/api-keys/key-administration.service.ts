@@ -7,7 +7,7 @@ import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
 import { workingVersions } from './api-key-versions';
 import { ApiKeyErrors } from './api-keys.errors';
-import type { ApiKeyWithVersions } from './api-keys.service';
+import type { ApiKeyWithVersions } from './key-making';
 
 /** What only the operator does to keys, whoever has them. */
 @Injectable()

@@ -1,6 +1,7 @@
-import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
+import { API_KEY_BEGINNING } from '../api-keys/api-key-secret';
 import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
 import { ApiError } from '../common/api-error';
@@ -9,6 +10,7 @@ import { originOf } from '../common/origin';
 import { Clock } from '../common/clock';
 import type { Principal, RequestState } from '../common/principal';
 import { hasRecentSecondFactor, RECENT_SECOND_FACTOR_METADATA } from '../common/recent-second-factor';
+import { ENV, type Env } from '../config/env';
 import { rateLimited } from '../limits/limits.errors';
 import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
@@ -20,6 +22,8 @@ const ALLOWED_ADDRESS = 'a request from an address that the API key allows (allo
 /** Step 1 of the pipeline: finds the caller and checks that the route is for him. A route that does not say whom it is for is for nobody. */
 @Injectable()
 export class AuthGuard implements CanActivate {
+  private readonly keyPrefixes: readonly string[];
+
   constructor(
     private readonly reflector: Reflector,
     private readonly limiter: RateLimiter,
@@ -27,7 +31,10 @@ export class AuthGuard implements CanActivate {
     private readonly apiKeys: ApiKeyStrategy,
     private readonly audit: Audit,
     private readonly clock: Clock,
-  ) {}
+    @Inject(ENV) env: Env,
+  ) {
+    this.keyPrefixes = [API_KEY_BEGINNING, ...env.IMPORTED_KEY_PREFIXES];
+  }
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
   async canActivate(context: ExecutionContext): Promise<boolean> {
@@ -38,7 +45,7 @@ export class AuthGuard implements CanActivate {
     if (access?.kind === 'public') return true;
 
     const request = context.switchToHttp().getRequest<FastifyRequest & RequestState>();
-    const credential = credentialOf(request);
+    const credential = credentialOf(request, this.keyPrefixes);
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
     request.user = await this.authenticate(credential, request, access);
     authorize(access, request.user, request.ip);

@@ -20,17 +20,23 @@ export interface Credential {
 }
 
 /**
- * The credential of a request, or null for none: `X-API-Key` comes before `Authorization: Bearer`, where `ctx_` tells
- * a key from an access token. An `Authorization` that is neither counts as a wrong access token.
+ * The credential of a request, or null for none: `X-API-Key` comes before `Authorization: Bearer`, where its beginning
+ * tells a key from an access token. An `Authorization` that is neither counts as a wrong access token.
+ * @param keyPrefixes what keys begin with.
  */
-export function credentialOf({ headers }: WithHeaders): Credential | null {
+export function credentialOf({ headers }: WithHeaders, keyPrefixes: readonly string[]): Credential | null {
   const key = headers['x-api-key'];
   if (key) return { kind: 'api-key', text: String(key) };
-  const { authorization } = headers;
+  const text = bearerOf({ headers });
+  if (text === null) return null;
+  return { kind: keyPrefixes.some((prefix) => text.startsWith(prefix)) ? 'api-key' : 'access-token', text };
+}
+
+/** What an `Authorization` holds; empty when it is no bearer token. */
+function bearerOf({ headers: { authorization } }: WithHeaders): string | null {
   if (!authorization) return null;
   // The name of a scheme is case-insensitive (RFC 9110, 11.1).
-  const text = /^Bearer /i.test(authorization) ? authorization.slice('Bearer '.length) : '';
-  return { kind: text.startsWith('ctx_') ? 'api-key' : 'access-token', text };
+  return /^Bearer /i.test(authorization) ? authorization.slice('Bearer '.length) : '';
 }
 
 /** Takes an access token. */
@@ -41,7 +47,7 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
     private readonly sessions: SessionsService,
   ) {
     super({
-      jwtFromRequest: (request: WithHeaders) => credentialOf(request)?.text ?? null,
+      jwtFromRequest: bearerOf,
       secretOrKeyProvider: (
         _request: unknown,
         token: string,

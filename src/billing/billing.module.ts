@@ -31,6 +31,7 @@ import { Outbox } from './usage-outbox';
 import { UsageOutbox } from './usage-outbox.entity';
 import { UsageReporter } from './usage-reporter';
 import { WebhookApplier } from './webhook-applier';
+import { WebhookRedelivery } from './webhook-redelivery';
 import { WebhooksController } from './webhooks.controller';
 import { WebhooksService } from './webhooks.service';
 
@@ -71,6 +72,7 @@ import { WebhooksService } from './webhooks.service';
     UsageComparer,
     UsageReporter,
     WebhookApplier,
+    WebhookRedelivery,
     WebhooksService,
   ],
   exports: [BillingErasure, BillingOverview, Reconciliation],

@@ -1,14 +1,4 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { createPolarCore } from '@polar-sh/sdk/2026-10';
-import { createCheckoutsService } from '@polar-sh/sdk/2026-10/services/checkouts';
-import { createCustomerSessionsService } from '@polar-sh/sdk/2026-10/services/customer_sessions';
-import { createCustomersService } from '@polar-sh/sdk/2026-10/services/customers';
-import { createEventsService } from '@polar-sh/sdk/2026-10/services/events';
-import { createMetersService } from '@polar-sh/sdk/2026-10/services/meters';
-import { createProductsService } from '@polar-sh/sdk/2026-10/services/products';
-import { createSubscriptionsService } from '@polar-sh/sdk/2026-10/services/subscriptions';
-import { createWebhooksService } from '@polar-sh/sdk/2026-10/services/webhooks';
-import { createBenefitsService } from '@polar-sh/sdk/2026-10/services/benefits';
 import { z } from 'zod';
 import { ENV, type Env } from '../config/env';
 import { BillingErrors } from './billing.errors';
@@ -17,6 +7,7 @@ import {
   checkoutSchema,
   customerSchema,
   customerStateSchema,
+  deliverySchema,
   endpointSchema,
   ingestedSchema,
   listSchema,
@@ -27,12 +18,13 @@ import {
   type PolarIngested,
   type PolarPortalSession,
   type PolarSubscription,
+  type PolarWebhookEvent,
   portalSessionSchema,
   quantitiesSchema,
   subscriptionSchema,
 } from './polar-schemas';
+import { createServices } from './polar-services';
 
-const TIMEOUT_SECONDS = 10;
 const PAGE = 100;
 
 /** A customer as Polar is to know him. `userId` becomes his `external_id` there. */
@@ -199,6 +191,25 @@ export class PolarClient {
       .items;
   }
 
+  /** What an endpoint did not take since a moment, a page at a time; an event stands there once for each attempt. */
+  async *failedWebhookEvents(endpointId: string, since: Date): AsyncGenerator<PolarWebhookEvent[]> {
+    const list = listSchema(deliverySchema);
+    const failed = { endpoint_id: endpointId, start_timestamp: since.toISOString(), succeeded: false };
+    for (let page = 1, pages = 1; page <= pages; page++) {
+      const query = { ...failed, page, limit: PAGE };
+      const { items, pagination } = await this.read(list, () =>
+        this.api.webhooks.listWebhookDeliveries(query),
+      );
+      pages = pagination.max_page;
+      yield items.map(({ webhook_event: event }) => event);
+    }
+  }
+
+  /** Has an event delivered again, soon. */
+  async redeliverWebhookEvent(id: string): Promise<void> {
+    await this.read(z.unknown(), () => this.api.webhooks.redeliverWebhookEvent(id));
+  }
+
   private async read<T>(schema: z.ZodType<T>, call: () => Promise<unknown>): Promise<T> {
     if (!this.services) throw BillingErrors.notConfigured();
     try {
@@ -216,30 +227,4 @@ export class PolarClient {
       throw error;
     }
   }
-}
-
-function createServices(accessToken: string, server: string) {
-  const isNamed = server === 'production' || server === 'sandbox';
-  const core = createPolarCore({
-    accessToken,
-    timeout: TIMEOUT_SECONDS,
-    ...(isNamed ? { environment: server } : { baseUrl: server.replace(/\/+$/, '') }),
-  });
-  // A redirect would carry the access token to wherever it leads.
-  const build = core.buildRequest.bind(core);
-  core.buildRequest = (...request) => {
-    const [url, init] = build(...request);
-    return [url, { ...init, redirect: 'error' }];
-  };
-  return {
-    benefits: createBenefitsService(core),
-    checkouts: createCheckoutsService(core),
-    customerSessions: createCustomerSessionsService(core),
-    customers: createCustomersService(core),
-    events: createEventsService(core),
-    meters: createMetersService(core),
-    products: createProductsService(core),
-    subscriptions: createSubscriptionsService(core),
-    webhooks: createWebhooksService(core),
-  };
 }

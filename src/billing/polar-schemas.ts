@@ -64,6 +64,12 @@ export const endpointSchema = z.object({
 });
 export type PolarEndpoint = z.infer<typeof endpointSchema>;
 
+/** One attempt to deliver, as far as it tells of what. */
+export const deliverySchema = z.object({
+  webhook_event: z.object({ id: z.string(), created_at: timestamp, is_archived: z.boolean() }),
+});
+export type PolarWebhookEvent = z.infer<typeof deliverySchema>['webhook_event'];
+
 /** Any list: its entries, and how many pages of them there are. */
 export const listSchema = <Item extends z.ZodType>(item: Item) =>
   z.object({ items: z.array(item), pagination: z.object({ max_page: z.int() }) });

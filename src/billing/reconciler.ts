@@ -13,6 +13,7 @@ import { PolarClient } from './polar-client';
 import { toPolarFailure } from './polar-failure';
 import type { PolarSubscription } from './polar-schemas';
 import { idBefore } from './time-ids';
+import { WebhookRedelivery } from './webhook-redelivery';
 
 const GAP_MS = 3_600_000;
 const TASK = 'reconcile';
@@ -31,7 +32,8 @@ export function webhookUrl({ PUBLIC_URL }: Pick<Env, 'PUBLIC_URL'>): string {
 
 /**
  * At every start and every hour: reads all active subscriptions and has Polar asked about every account where they are
- * not what is known here, for Polar gives up a delivery after half an hour. Sees to it that deliveries come at all.
+ * not what is known here, for Polar gives up a delivery after half an hour. Sees to it that deliveries come at all,
+ * and again when they failed.
  */
 @Injectable()
 export class Reconciler implements OnModuleInit, OnApplicationBootstrap {
@@ -41,6 +43,7 @@ export class Reconciler implements OnModuleInit, OnApplicationBootstrap {
     private readonly tasks: BillingTasks,
     private readonly catalogue: Catalogue,
     private readonly polar: PolarClient,
+    private readonly redelivery: WebhookRedelivery,
     @Inject(ENV) private readonly env: Env,
     @Inject(LOG) private readonly log: Logger,
   ) {}
@@ -104,11 +107,21 @@ export class Reconciler implements OnModuleInit, OnApplicationBootstrap {
     try {
       const endpoint = (await this.polar.webhookEndpoints()).find(({ url }) => url === webhookUrl(this.env));
       state = endpoint ? (endpoint.enabled ? 'enabled' : 'disabled') : 'missing';
+      if (endpoint?.enabled) await this.askAgain(endpoint.id);
     } catch (error) {
       if (toPolarFailure(error).kind !== 'unauthorized') throw error;
-      this.log.info('the token may not read webhook endpoints');
+      this.log.info('the token may not read webhook endpoints, or not have deliveries repeated');
     }
     await this.db.query('UPDATE billing_tasks SET memory = $2 WHERE name = $1', [TASK, { endpoint: state }]);
+  }
+
+  private async askAgain(endpointId: string): Promise<void> {
+    const [task] = await this.db.query<{ at: Date | null }[]>(
+      'SELECT succeeded_at AS at FROM billing_tasks WHERE name = $1',
+      [TASK],
+    );
+    const deliveries = await this.redelivery.askAgain(endpointId, task?.at ?? null);
+    if (deliveries > 0) this.log.info({ deliveries }, 'asked Polar to deliver again what failed');
   }
 
   /** By their ids, which grow with time. */

@@ -1,10 +1,12 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
 import { Jobs } from '../platform/jobs/jobs';
+import { GroupCommit } from '../usage/group-commit';
+import { isDataError } from '../usage/write-errors';
 import { BillingErrors } from './billing.errors';
 import { aboutCustomerSchema, envelopeSchema, type PolarEnvelope } from './polar-schemas';
 import { isSignedByPolar, type SignatureHeaders } from './polar-signature';
@@ -12,15 +14,34 @@ import { APPLY_JOB } from './webhook-release';
 
 const WEBHOOK_ID_CHARS_MAX = 200;
 
-/** The time as text: a `Date` would round Polar's microseconds, and two facts would seem to be one. */
+/**
+ * Times are text: a `Date` would round Polar's microseconds, and two facts would seem to be one. In the order of their
+ * ids, so that two processes that store the same deliveries do not wait for each other.
+ */
 const STORE_SQL = `
   INSERT INTO billing_events (id, webhook_id, type, object_id, event_at, received_at, polar_customer_id, status, payload)
-  VALUES ($1, $2, $3, $4, $5::text::timestamptz, $6, $7, 'received', $8)
+  SELECT id, webhook_id, type, object_id, event_at::timestamptz, $8, polar_customer_id, 'received', payload
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+    AS delivery (id, webhook_id, type, object_id, event_at, polar_customer_id, payload)
+  ORDER BY webhook_id
   ON CONFLICT DO NOTHING RETURNING id`;
+
+/** One delivery, as it is stored. */
+interface Arrival {
+  readonly id: string;
+  readonly webhookId: string;
+  readonly type: string;
+  readonly objectId: string;
+  readonly eventAt: string;
+  readonly polarCustomerId: string | null;
+  readonly payload: string;
+}
 
 /** Takes deliveries in: checked, stored once, and done later. */
 @Injectable()
-export class WebhooksService {
+export class WebhooksService implements OnApplicationShutdown {
+  private readonly arrivals = new GroupCommit<Arrival>((batch) => this.store(batch), isDataError);
+
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
@@ -44,20 +65,43 @@ export class WebhooksService {
     const about = aboutCustomerSchema.safeParse(data).data;
     const isCustomer = type.startsWith('customer.');
     const polarCustomerId = (isCustomer ? about?.id : (about?.customer_id ?? about?.customer?.id)) ?? null;
-    const id = uuidv7();
-    await this.db.transaction(async (tx) => {
-      const stored = await tx.query<unknown[]>(STORE_SQL, [
-        id,
-        headers.id,
-        type,
-        about?.id ?? '',
-        timestamp,
-        this.clock.now(),
-        polarCustomerId,
-        text,
-      ]);
-      if (stored.length > 0) await this.jobs.send(APPLY_JOB, { id }, tx);
+    await this.arrivals.add({
+      id: uuidv7(),
+      webhookId: headers.id ?? '',
+      type,
+      objectId: about?.id ?? '',
+      eventAt: timestamp,
+      polarCustomerId,
+      payload: text,
     });
+  }
+
+  /** What was taken in is stored before the connections close. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.arrivals.drained();
+  }
+
+  /** Polar sends in bursts: what comes together shares a transaction. */
+  private async store(arrivals: readonly Arrival[]): Promise<[]> {
+    const column = (name: keyof Arrival): (string | null)[] => arrivals.map((arrival) => arrival[name]);
+    await this.db.transaction(async (tx) => {
+      const stored = await tx.query<{ id: string }[]>(STORE_SQL, [
+        column('id'),
+        column('webhookId'),
+        column('type'),
+        column('objectId'),
+        column('eventAt'),
+        column('polarCustomerId'),
+        column('payload'),
+        this.clock.now(),
+      ]);
+      await this.jobs.sendAll(
+        APPLY_JOB,
+        stored.map(({ id }) => ({ id })),
+        tx,
+      );
+    });
+    return [];
   }
 }
 

@@ -147,6 +147,16 @@ export const settings = z.object({
     .default([])
     .describe('Further permissions API keys may carry, for backends behind: a comma list.'),
 
+  IMPORTED_KEY_PREFIXES: commaList
+    .refine(
+      (prefixes) => prefixes.every((prefix) => /^(?!ctx|eyJ)[A-Za-z0-9][A-Za-z0-9_.:-]{2,31}$/.test(prefix)),
+      'must be beginnings of keys, 3 to 32 letters, digits and _.:-, and neither ctx nor eyJ',
+    )
+    .default([])
+    .describe(
+      'What imported API keys begin with, such as `sk_live_`: a comma list. Only such texts, and keys of this service, are looked up.',
+    ),
+
   SMTP_URL: urlOf('smtp', 'smtps')
     .optional()
     .describe('Mail server. Development without it: mail stays in memory and is read at `/dev/mailbox`.'),

@@ -1,5 +1,6 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
+import { UsageArchive } from './archive/usage-archive.entity';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuditModule } from '../platform/audit/audit.module';
 import { UsersModule } from '../users/users.module';
@@ -28,7 +29,16 @@ import { UsageService } from './usage.service';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold, UsageEvent, Price]),
+    TypeOrmModule.forFeature([
+      UsageLog,
+      UsageHour,
+      UsageMonth,
+      UsagePending,
+      UsageHold,
+      UsageEvent,
+      UsageArchive,
+      Price,
+    ]),
     ApiKeysModule,
     AuditModule,
     UsersModule,

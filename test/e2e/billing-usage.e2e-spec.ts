@@ -6,7 +6,7 @@ import { UsageComparer } from '../../src/billing/usage-comparer';
 import { UsageOutbox } from '../../src/billing/usage-outbox.entity';
 import { UsageReporter } from '../../src/billing/usage-reporter';
 import { User } from '../../src/users/user.entity';
-import { type BilledApp, eventually, products, startBilledApp } from '../support/billing';
+import { type BilledApp, deliver, eventually, products, startBilledApp } from '../support/billing';
 import type { Fault } from '../support/fake-polar/fake-polar';
 import { inBatches } from '../support/route-list';
 
@@ -348,6 +348,34 @@ describe('usage on its way to Polar', () => {
         );
         return tiers.join() === 'starter,free';
       });
+    });
+
+    it('R11: deliveries that failed while nobody listened are asked for again, but not those that are stored', async () => {
+      const { store } = t.polar;
+      const reconciler = t.app.get(Reconciler, { strict: false });
+      const url = `${t.env.PUBLIC_URL}/api/v1/webhooks/polar`;
+      store.things.endpoints.push({ id: uuidv7(), url, enabled: true, secret: 's' });
+      const failed = (minutesAgo: number, isArchived = false): string => {
+        const id = uuidv7();
+        const at = new Date(t.clock.nowMs() - minutesAgo * 60_000).toISOString();
+        const event = { id, created_at: at, is_archived: isArchived };
+        for (let attempt = 0; attempt < 10; attempt++)
+          store.deliveries.push({ succeeded: false, created_at: at, webhook_event: event });
+        return id;
+      };
+      await reconciler.reconcile();
+      await t.db.query(`UPDATE billing_tasks SET succeeded_at = $1 WHERE name = 'reconcile'`, [
+        t.clock.now(),
+      ]);
+      t.clock.advance(3 * 86_400 * SECOND_MS);
+      failed(4 * 1_440);
+      failed(5, true);
+      const [missed, late] = [failed(2 * 1_440), failed(5)];
+      const arrived = failed(10);
+      await deliver(t, store.deliver('order.paid', { id: uuidv7() }, { id: arrived }));
+      await reconciler.reconcile();
+      expect(store.redeliveries.sort()).toEqual([missed, late].sort());
+      store.things.endpoints.length = 0;
     });
 
     it('a webhook endpoint that is off or missing is an alarm', async () => {

@@ -25,6 +25,7 @@ export const auditActions = {
   'sessions.ended_others': 'All sessions but one ended by their owner.',
   'sessions.ended_all': 'All sessions of the account ended.',
   'key.created': 'An API key was made.',
+  'key.imported': 'An admin took over an API key that was made elsewhere.',
   'key.changed': 'An API key was given other settings.',
   'key.rotated': 'An API key was given a new secret.',
   'key.granted': 'An admin set the service permissions of an API key.',

@@ -96,6 +96,16 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
     });
   }
 
+  /** Asks for many jobs of a name at once, as {@link send} does for one. */
+  async sendAll(name: string, data: readonly JobData[], tx: EntityManager): Promise<void> {
+    if (data.length === 0) return;
+    const jobs = data.map((one) => ({ data: one }));
+    await this.boss.insert(name, jobs, { db: inTransaction(tx) });
+    afterCommit(tx, () => {
+      this.wake(name);
+    });
+  }
+
   /** Deletes the jobs about an account that have ended: until then they say what was asked for, and from where. */
   async eraseEnded(userId: string, tx: EntityManager): Promise<void> {
     await tx.query(

@@ -72,6 +72,14 @@ export class PolarStore {
     benefits: [] as Thing[],
     endpoints: [] as Thing[],
   };
+  /** Attempts to deliver. */
+  readonly deliveries: {
+    succeeded: boolean;
+    created_at: string;
+    webhook_event: { id: string; created_at: string; is_archived: boolean };
+  }[] = [];
+  /** The ids of events that are to be delivered again. */
+  readonly redeliveries: string[] = [];
   /** A customer whose events are refused, with their places or without. */
   refused: { customer: string; isNamed: boolean } | undefined;
   /** Tiers of benefits that a customer holds, by his id. */

@@ -60,6 +60,8 @@ const routes: readonly (readonly [method: string, pattern: RegExp, status: numbe
     200,
     (store, request, id) => change(store.things.endpoints, id, request),
   ],
+  ['GET', /^\/v1\/webhooks\/deliveries$/, 200, listDeliveries],
+  ['POST', /^\/v1\/webhooks\/events\/([^/]+)\/redeliver$/, 202, redeliver],
 ];
 
 /** Does what a request asks for. @throws Refusal */
@@ -232,4 +234,17 @@ function page(items: readonly unknown[], query = new URLSearchParams()): unknown
   const from = (Number(query.get('page') ?? 1) - 1) * limit;
   const pagination = { total_count: items.length, max_page: Math.max(1, Math.ceil(items.length / limit)) };
   return { items: items.slice(from, from + limit), pagination };
+}
+
+function listDeliveries(store: PolarStore, { query }: PolarRequest): unknown {
+  const since = Date.parse(query.get('start_timestamp') ?? '1970-01-01');
+  const isAsked = ({ succeeded, created_at: at }: PolarStore['deliveries'][number]): boolean =>
+    String(succeeded) === query.get('succeeded') && Date.parse(at) >= since;
+  return page(store.deliveries.filter(isAsked), query);
+}
+
+function redeliver(store: PolarStore, _request: PolarRequest, id: string): unknown {
+  if (!store.deliveries.some(({ webhook_event: event }) => event.id === id)) throw Refusal.notFound();
+  store.redeliveries.push(id);
+  return null;
 }
