@@ -13,6 +13,7 @@ import { Prices1795328729897 } from './1795328729897-prices';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
+import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   KeyLeaks1795335005509,
   AddUsageEvents1795335379751,
   UsageArchives1795337300000,
+  TellOfLocks1795338314715,
 ];
