@@ -46,7 +46,7 @@ export class SdkUsageController {
   @ApiOperation({
     summary: 'Report that something was done',
     description:
-      'A line in the ledger of the owner of this key, with no tokens, at what a call of the operation costs: nothing, unless an admin has set a price for it.',
+      'A line in the ledger of the owner of this key, with no tokens, at the price of one call of the operation: 0 unless an admin has set another.',
   })
   @ApiOkResponse({ type: MessageDto, description: 'The line is written.' })
   @ApiProblems(GatewayErrors.timestampOutOfRange, UsageErrors.ledgerBusy)

@@ -9,13 +9,13 @@ import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Ledger } from '../usage/ledger';
 import { PriceBook } from '../usage/price-book';
-import { CapLook } from './cap-look';
 import { bookedAt } from './booked-at';
+import { CapLook } from './cap-look';
 import { GatewayErrors } from './gateway.errors';
 import { CheckedDto, parseTimestamp, type TrackDto } from './sdk.dto';
 
-/** A call that took no tokens. */
-const NOTHING = { provider: null, model: null, inputTokens: 0, outputTokens: 0 };
+/** Of a report only the operation's price per call is charged; what was consumed elsewhere is not ours. */
+const NOTHING_CONSUMED = { provider: null, model: null, inputTokens: 0, outputTokens: 0 };
 
 /** What clients report themselves: they ask before, and write down afterwards. */
 @Injectable()
@@ -24,8 +24,8 @@ export class TrackingService {
     private readonly clock: Clock,
     private readonly limiter: RateLimiter,
     private readonly ledger: Ledger,
-    private readonly caps: CapLook,
     private readonly prices: PriceBook,
+    private readonly caps: CapLook,
     @Inject(ENV) private readonly env: Env,
   ) {}
 
@@ -39,7 +39,7 @@ export class TrackingService {
     const decision = await this.limiter.look(claimsOf(names, { principal, ip: '', email: undefined }));
     const refusal = rateLimited(decision);
     if (refusal) throw refusal;
-    const full = await this.caps.full(principal);
+    const { full } = await this.caps.look(principal);
     if (full) throw GatewayErrors.capReached(full.refusal.message);
     const [tightest] = [...decision.states].sort((a, b) => a.remaining - b.remaining);
     if (!tightest) throw new Error('Every key has a limit of its own.');
@@ -55,13 +55,12 @@ export class TrackingService {
     const doneAt = report.timestamp === undefined ? now : parseTimestamp(report.timestamp);
     const createdAt = bookedAt(doneAt, now, this.env.REPORT_AGE_DAYS_MAX);
     if (!createdAt) throw GatewayErrors.timestampOutOfRange(this.env.REPORT_AGE_DAYS_MAX);
-    const { operation } = report;
-    const { cost, version } = this.prices.price(operation, NOTHING, createdAt);
+    const { cost, version } = this.prices.price(report.operation, NOTHING_CONSUMED, createdAt);
     await this.ledger.append({
       id: origin.requestId,
       userId: principal.userId,
       apiKeyId: principal.apiKeyId,
-      operation,
+      operation: report.operation,
       provider: null,
       model: null,
       inputTokens: 0,
