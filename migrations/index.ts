@@ -12,6 +12,7 @@ import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
+import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -29,4 +30,5 @@ export const migrations = [
   Prices1795328729897,
   KeyLeaks1795335005509,
   UsageArchives1795337300000,
+  TellOfLocks1795338314715,
 ];

@@ -6,6 +6,7 @@ import { PasswordProof } from '../auth/password-proof';
 import { AuthErrors } from '../auth/auth.errors';
 import { SessionsService } from '../auth/sessions.service';
 import { BillingErasure } from '../billing/billing-erasure';
+import type { RequestOrigin } from '../common/origin';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Idempotency } from '../platform/idempotency/idempotency';
@@ -58,8 +59,8 @@ export class AccountErasureService implements OnModuleInit {
    * more, its address is free. What was used and what it cost stays, of nobody.
    * @throws ApiError `wrong_password`, also while the account is locked.
    */
-  async erase(userId: string, password: string): Promise<void> {
-    const { email, passwordHash } = await this.passwords.ask(userId, password);
+  async erase(userId: string, password: string, origin: RequestOrigin): Promise<void> {
+    const { email, passwordHash } = await this.passwords.ask(userId, password, origin);
     await this.db.transaction(async (tx) => {
       if (!(await this.users.erase(userId, passwordHash, tx))) throw AuthErrors.wrongPassword();
       await this.sessions.endAll(userId, null, tx);

@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { AuthErrors } from '../auth/auth.errors';
 import { UserAccess } from '../common/access';
 import { MessageDto } from '../common/message.dto';
+import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { RecentSecondFactor } from '../common/recent-second-factor';
@@ -50,8 +51,9 @@ export class AccountController {
   async erase(
     @CurrentPrincipal() { userId }: UserPrincipal,
     @Body() { password }: EraseAccountDto,
+    @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.erasure.erase(userId, password);
+    await this.erasure.erase(userId, password, origin);
     return { message: 'Account erased' };
   }
 }

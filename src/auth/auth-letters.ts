@@ -106,6 +106,19 @@ export class AuthLetters {
     };
   }
 
+  /** After so many wrong guesses. */
+  locked(): Text {
+    return {
+      subject: 'Somebody tries to guess your password',
+      before: [
+        `So many wrong passwords or codes were tried at your account at ${this.publicUrl} that, for 15 minutes, not even the right ones are taken.`,
+        'Nobody got in, and programs and devices that are logged in go on.',
+        `If it was you: wait, or ask for a new password, which ends the wait.`,
+        'If it was not you: you need not do anything. With a long password and two-factor authentication, guessing leads nowhere.',
+      ],
+    };
+  }
+
   suspended(): Text {
     return {
       subject: 'Your account was suspended',

@@ -35,6 +35,7 @@ export class AuthMails implements OnModuleInit {
     this.notice('session_ended', letters.sessionEnded());
     this.notice('sessions_ended', letters.sessionsEnded());
     this.notice('password_changed', letters.passwordChanged());
+    this.notice('account_locked', letters.locked());
     this.notice('account_suspended', letters.suspended());
     this.notice('account_restored', letters.restored());
   }

@@ -14,6 +14,7 @@ import { BreachedPasswords } from './breached-passwords';
 import { EmailChangeController } from './email-change.controller';
 import { EmailChangeService } from './email-change.service';
 import { JwksController } from './jwks.controller';
+import { LockNotices } from './lock-notices';
 import { LoginService } from './login.service';
 import { MailLinksController } from './mail-links.controller';
 import { PasswordController } from './password.controller';
@@ -56,6 +57,7 @@ import { VerificationService } from './verification.service';
     AuthService,
     LoginService,
     AuthMails,
+    LockNotices,
     PasswordService,
     PasswordProof,
     BreachedPasswords,

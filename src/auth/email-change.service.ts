@@ -43,7 +43,7 @@ export class EmailChangeService {
     const user = await this.users.getForLogin(userId);
     if (newEmail === user.email) throw AuthErrors.emailUnchanged();
     const target = { email: user.email };
-    const mayGuess = await this.attempts.take(target);
+    const mayGuess = await this.attempts.take(target, origin);
     const isRight = await this.passwords.verify(mayGuess ? user.passwordHash : undefined, currentPassword);
     if (!isRight) throw AuthErrors.wrongPassword();
 

@@ -69,7 +69,7 @@ export class LoginService {
     const user = await this.users.findForLogin(email);
     const target = { email, deviceId: this.deviceOf(deviceToken, user) };
     // Whoever is locked still waits for a hash, or the time would tell him.
-    const mayGuess = await this.attempts.take(target);
+    const mayGuess = await this.attempts.take(target, origin);
     const isRight = await this.passwords.verify(mayGuess ? user?.passwordHash : undefined, password);
     if (!user || !isRight || !user.isActive) throw this.refused(refusal, user, origin);
 
@@ -95,7 +95,7 @@ export class LoginService {
     const user = await this.challenges.userOf(challenge);
     if (!user) throw this.refused(refusal, user, origin);
     const target = { email: user.email, deviceId: this.deviceOf(deviceToken, user) };
-    const mayGuess = await this.attempts.take(target);
+    const mayGuess = await this.attempts.take(target, origin);
     const proof = mayGuess ? await this.twoFactor.examine(user.id, code) : null;
     if (!proof) throw this.refused(refusal, user, origin);
     return this.openSession({ user, target, proof, refusal }, origin);

@@ -56,7 +56,7 @@ export class PasswordService implements OnModuleInit {
     assertStrong(newPassword, user.email);
     await this.breachedPasswords.assertUnknown(newPassword);
     const target = { email: user.email };
-    const mayGuess = await this.attempts.take(target);
+    const mayGuess = await this.attempts.take(target, origin);
     const isRight = await this.passwords.verify(mayGuess ? user.passwordHash : undefined, currentPassword);
     if (!isRight) throw AuthErrors.wrongPassword();
 

@@ -38,7 +38,7 @@ export class SecondFactorService {
     const { userId } = principal;
     const setup = await this.twoFactor.setupOf(userId);
     const user = await this.users.get(userId);
-    const step = (await this.attempts.take(user)) ? this.twoFactor.stepOf(setup, code) : null;
+    const step = (await this.attempts.take(user, origin)) ? this.twoFactor.stepOf(setup, code) : null;
     if (step === null) throw this.refused(userId, origin);
 
     const backupCodes = await this.twoFactor.makeBackupCodes(setup);
@@ -109,7 +109,7 @@ export class SecondFactorService {
   /** Takes an attempt, then compares the code, and the password where one is asked for. */
   private async prove(user: User, code: string, origin: RequestOrigin, password?: string): Promise<Proof> {
     await this.twoFactor.inUse(user.id);
-    const mayGuess = await this.attempts.take(user);
+    const mayGuess = await this.attempts.take(user, origin);
     const isRight =
       password === undefined ||
       (await this.passwords.verify(mayGuess ? user.passwordHash : undefined, password));

@@ -57,7 +57,7 @@ export class VerificationService implements OnModuleInit {
   /** A code is a guess like a password. Whoever locks the account by guessing cannot stop the link. */
   private async verifyByCode(email: string, code: string, origin: RequestOrigin): Promise<void> {
     const target = { email };
-    if (!(await this.attempts.take(target))) throw AuthErrors.invalidVerificationToken();
+    if (!(await this.attempts.take(target, origin))) throw AuthErrors.invalidVerificationToken();
     await this.db.transaction(async (tx) => {
       await this.markVerified(
         await this.oneTimeTokens.redeemCode(email, code, 'verify_email', tx),

@@ -12,4 +12,8 @@ export class AttemptCount {
 
   @Column('timestamptz')
   lastTakenAt!: Date;
+
+  /** Whether the owner was told of this lock. */
+  @Column('boolean', { default: false })
+  isTold!: boolean;
 }

@@ -1,19 +1,39 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
+import type { RequestOrigin } from '../common/origin';
 import { Derivation } from '../platform/crypto/derivation';
+import { Jobs } from '../platform/jobs/jobs';
+import { UsersService } from '../users/users.service';
 
 /** Guesses at one account, over all processes, sessions and factors, before it is locked. */
 export const ATTEMPTS_MAX = 20;
 /** So long after its last guess an account is free again. */
 export const LOCK_MS = 15 * 60 * 1_000;
 
+/** Asked for when a target runs out of attempts, also for an address that nobody has, or the answer's time would tell. */
+export const LOCK_JOB = 'attempts_used_up';
+/** The last attempt may yet be given back: by then its password was hashed. */
+const LOCK_JOB_DELAY_SECONDS = 5;
+
+/** What a {@link LOCK_JOB} is about. A type and not an interface: only a type is taken for a record. */
+export type LockJob = {
+  /** Of the count. */
+  readonly key: string;
+  /** Whose account it is, or nobody's id. */
+  readonly userId: string;
+  /** Of the last guess. */
+  readonly origin: RequestOrigin;
+};
+
 /** One row per account under attack, one statement per guess: whoever gets no row back may not guess. */
 const TAKE_SQL = `
   INSERT INTO attempt_counts (key, taken, last_taken_at) VALUES ($1, 1, $2)
   ON CONFLICT (key) DO UPDATE
     SET taken = CASE WHEN attempt_counts.last_taken_at <= $3 THEN 1 ELSE attempt_counts.taken + 1 END,
-        last_taken_at = excluded.last_taken_at
+        last_taken_at = excluded.last_taken_at,
+        is_told = attempt_counts.is_told AND attempt_counts.last_taken_at > $3
     WHERE attempt_counts.taken < $4 OR attempt_counts.last_taken_at <= $3
   RETURNING taken`;
 
@@ -31,19 +51,27 @@ export class Attempts {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly derivation: Derivation,
+    private readonly users: UsersService,
+    private readonly jobs: Jobs,
   ) {}
 
   /** Takes an attempt. @returns whether there was one left; if not, answer as to a wrong guess. */
-  async take(target: AttemptTarget): Promise<boolean> {
+  async take(target: AttemptTarget, origin: RequestOrigin): Promise<boolean> {
     const now = this.clock.now();
     const lockedSince = new Date(now.getTime() - LOCK_MS);
-    const rows = await this.db.query<unknown[]>(TAKE_SQL, [
-      this.keyOf(target),
-      now,
-      lockedSince,
-      ATTEMPTS_MAX,
-    ]);
-    return rows.length === 1;
+    const key = this.keyOf(target);
+    const [row] = await this.db.query<{ taken: number }[]>(TAKE_SQL, [key, now, lockedSince, ATTEMPTS_MAX]);
+    if (row?.taken === ATTEMPTS_MAX) await this.announceLock(key, target.email, origin);
+    return row !== undefined;
+  }
+
+  /** @returns whether a count is used up, for the one who asks first: he tells the owner of this lock. */
+  async claimNotice(key: string, tx: EntityManager): Promise<boolean> {
+    const [told] = await tx.query<[unknown[], number]>(
+      'UPDATE attempt_counts SET is_told = true WHERE key = $1 AND taken >= $2 AND NOT is_told RETURNING key',
+      [key, ATTEMPTS_MAX],
+    );
+    return told.length === 1;
   }
 
   /** Gives an attempt back after a right guess. */
@@ -56,6 +84,12 @@ export class Attempts {
   /** Frees an account whose owner has proven himself otherwise, by a mailed token. */
   async clear(target: AttemptTarget, tx: EntityManager = this.db): Promise<void> {
     await tx.query('DELETE FROM attempt_counts WHERE key = $1', [this.keyOf(target)]);
+  }
+
+  private async announceLock(key: string, email: string, origin: RequestOrigin): Promise<void> {
+    const userId = (await this.users.idOf(email)) ?? uuidv7();
+    const job: LockJob = { key, userId, origin };
+    await this.jobs.send(LOCK_JOB, job, this.db, LOCK_JOB_DELAY_SECONDS);
   }
 
   private keyOf({ email, deviceId }: AttemptTarget): string {

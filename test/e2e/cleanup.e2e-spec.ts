@@ -32,8 +32,9 @@ describe('cleanup', () => {
 
   it('deletes what is over, and nothing before', async () => {
     const user = await t.make.user();
+    const origin = { requestId: 'r', ip: '192.0.2.1', userAgent: null };
     await t.http.post('/auth/password/reset', { body: { email: user.email } });
-    await t.app.get(Attempts).take({ email: user.email });
+    await t.app.get(Attempts).take({ email: user.email }, origin);
     const headers = { 'idempotency-key': 'k' };
     await t.http.post('/auth/api-keys', { bearer: user.token, body: { name: 'n' }, headers });
     await t.settled();

@@ -3,7 +3,7 @@ import { Jobs } from '../../src/platform/jobs/jobs';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
 import { createLog } from '../../src/platform/observability/log';
 import { copyDatabase } from '../support/database';
-import { jobsSettled, retryJobsNow } from '../support/jobs';
+import { jobsSettled, makeJobsDue } from '../support/jobs';
 import { startTestApp } from '../support/test-app';
 
 /** A queue as one process has it, without the rest of the service. */
@@ -105,7 +105,7 @@ describe('jobs', () => {
     );
     await process.send('stubborn');
     await jobsSettled(process.dataSource.manager);
-    await retryJobsNow(process.dataSource.manager);
+    await makeJobsDue(process.dataSource.manager);
     await jobsSettled(process.dataSource.manager);
     expect(process.done).toEqual([]);
     const [row] = await process.dataSource.query<{ row: string; wait: number }[]>(
@@ -113,7 +113,7 @@ describe('jobs', () => {
     );
     expect(row?.row).not.toContain('private');
     expect(row?.wait).toBeGreaterThan(5);
-    await retryJobsNow(process.dataSource.manager);
+    await makeJobsDue(process.dataSource.manager);
     await jobsSettled(process.dataSource.manager);
 
     expect(process.done).toEqual(['stubborn']);

@@ -2,7 +2,7 @@ import { OneTimeTokens } from '../../src/auth/one-time-tokens';
 import { Mailer } from '../../src/platform/mail/mailer';
 import { layOut } from '../../src/platform/mail/mail-layout';
 import { copyDatabase } from '../support/database';
-import { jobTables, retryJobsNow } from '../support/jobs';
+import { jobTables, makeJobsDue } from '../support/jobs';
 import { SmtpServer } from '../support/smtp-server';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -112,7 +112,7 @@ describe('mail', () => {
       expect(smtp.to(email)).toEqual([]);
       const tables = await jobTables(t.db);
       for (const quote of quotes) expect(tables).not.toContain(quote);
-      await retryJobsNow(t.db);
+      await makeJobsDue(t.db);
     }
     await t.settled();
 
@@ -152,7 +152,7 @@ describe('mail', () => {
 
     const second = await startAnother(databaseUrl);
     await smtp.start();
-    await retryJobsNow(second.db);
+    await makeJobsDue(second.db);
     await second.settled();
     for (const email of emails) expect(smtp.to(email)).toHaveLength(1);
   });
@@ -167,7 +167,7 @@ describe('mail', () => {
 
     smtp.refuse = () => undefined;
     t.clock.advance(60 * 60_000);
-    await retryJobsNow(t.db);
+    await makeJobsDue(t.db);
     await t.settled();
     const token = /#token=([\w-]+)/.exec(smtp.to(email)[1]?.parsed.text ?? '')?.[1];
     t.clock.advance(14 * 60_000);

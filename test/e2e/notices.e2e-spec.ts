@@ -1,6 +1,8 @@
+import { ATTEMPTS_MAX, LOCK_JOB, LOCK_MS } from '../../src/limits/attempts';
 import { AuditEvent } from '../../src/platform/audit/audit-event.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
+import { makeJobsDue } from '../support/jobs';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 const NEW_PASSWORD = 'an entirely new one';
@@ -53,6 +55,59 @@ describe('what the owner is told', () => {
       'Choose a new password',
       'Your password was changed',
     ]);
+  });
+
+  describe('a lock by wrong guesses', () => {
+    const SUBJECT = 'Somebody tries to guess your password';
+    const guess = async (email: string, times: number): Promise<void> => {
+      await Promise.all(Array.from({ length: times }, (_, i) => login(email, `wrong ${i}`)));
+    };
+    const locks = async (): Promise<number> => {
+      const [row] = await t.db.query<{ count: string }[]>('SELECT count(*) FROM pgboss.job WHERE name = $1', [
+        LOCK_JOB,
+      ]);
+      return Number(row?.count);
+    };
+
+    it('T11: is recorded and mailed once, however many guess at once or go on guessing', async () => {
+      const user = await t.make.user();
+      for (const times of [ATTEMPTS_MAX + 10, 3]) {
+        await guess(user.email, times);
+        await makeJobsDue(t.db);
+        expect(await subjects(user.email)).toEqual([SUBJECT]);
+      }
+      const [event, ...more] = await events(user.id);
+      expect(event).toMatchObject({ action: 'account.locked', actor: null, result: 'failure' });
+      expect(event?.requestId).not.toBeNull();
+      expect(more).toEqual([]);
+      // A process that died before its job was done leaves it to another.
+      await t.db.query(`UPDATE pgboss.job SET state = 'created', completed_on = NULL WHERE name = $1`, [
+        LOCK_JOB,
+      ]);
+      expect(await subjects(user.email)).toEqual([SUBJECT]);
+
+      t.clock.advance(LOCK_MS);
+      await guess(user.email, ATTEMPTS_MAX);
+      await makeJobsDue(t.db);
+      expect(await subjects(user.email)).toEqual([SUBJECT, SUBJECT]);
+    });
+
+    it('is none when the last attempt was right', async () => {
+      const user = await t.make.user();
+      await guess(user.email, ATTEMPTS_MAX - 1);
+      expect((await login(user.email, PASSWORD)).status).toBe(200);
+      await makeJobsDue(t.db);
+      expect(await subjects(user.email)).toEqual([]);
+    });
+
+    it('T16, T17: of an address that nobody has makes the same job, and no mail', async () => {
+      const email = t.make.email();
+      const before = await locks();
+      await guess(email, ATTEMPTS_MAX + 1);
+      expect(await locks()).toBe(before + 1);
+      await makeJobsDue(t.db);
+      expect(await subjects(email)).toEqual([]);
+    });
   });
 
   it('records the end of sessions, once each', async () => {

@@ -15,9 +15,9 @@ export async function jobsSettled(db: EntityManager): Promise<void> {
   }
 }
 
-/** Makes every failed job due that waits for its next try. */
-export async function retryJobsNow(db: EntityManager): Promise<void> {
-  await db.query(`UPDATE pgboss.job SET start_after = now() WHERE state = 'retry'`);
+/** Makes every job due that waits for its time, or for its next try. */
+export async function makeJobsDue(db: EntityManager): Promise<void> {
+  await db.query(`UPDATE pgboss.job SET start_after = now() WHERE state < 'active'`);
 }
 
 /** Every row of every table of the job queue, as text. */

@@ -5,6 +5,8 @@ export const auditActions = {
   'user.login': 'A log-in opened a session.',
   'user.login_failed': 'A log-in was refused. In the process log only.',
   'credentials.refused': 'A request showed a wrong access token or API key. In the process log only.',
+  'account.locked':
+    'So many wrong passwords and codes were tried that guesses are not looked at for a while.',
   'email.verified': 'The e-mail address was proven.',
   'email.change_requested': 'Its owner wants another e-mail address, and has not proven it yet.',
   'email.changed': 'The account has another e-mail address.',

@@ -88,9 +88,9 @@ export class Jobs implements OnApplicationBootstrap, OnApplicationShutdown {
     this.kinds.set(name, { handler: handler as JobHandler<JobData>, options: { ...DEFAULTS, ...options } });
   }
 
-  /** Asks for a job: it is done once `tx` has committed, and never when it has not. */
-  async send(name: string, data: JobData, tx: EntityManager): Promise<void> {
-    await this.boss.send(name, data, { db: inTransaction(tx) });
+  /** Asks for a job: it is done once `tx` has committed and the delay is over, and never when it has not. */
+  async send(name: string, data: JobData, tx: EntityManager, delaySeconds = 0): Promise<void> {
+    await this.boss.send(name, data, { db: inTransaction(tx), startAfter: delaySeconds });
     afterCommit(tx, () => {
       this.wake(name);
     });
