@@ -14,6 +14,7 @@ import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
+import { LeakUrl1795340100000 } from './1795340100000-leak-url';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -33,4 +34,5 @@ export const migrations = [
   AddUsageEvents1795335379751,
   UsageArchives1795337300000,
   TellOfLocks1795338314715,
+  LeakUrl1795340100000,
 ];

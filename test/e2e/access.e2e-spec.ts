@@ -13,7 +13,8 @@ import {
 } from '../support/route-spellings';
 import { startTestApp, type TestApp } from '../support/test-app';
 
-jest.setTimeout(60_000);
+// Thousands of requests, on a machine that may have other work.
+jest.setTimeout(180_000);
 
 const SEED = 20_261_122;
 
