@@ -13,6 +13,7 @@ import { Prices1795328729897 } from './1795328729897-prices';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
+import { LeakUrl1795340100000 } from './1795340100000-leak-url';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   KeyLeaks1795335005509,
   UsageArchives1795337300000,
   TellOfLocks1795338314715,
+  LeakUrl1795340100000,
 ];

@@ -142,6 +142,7 @@ function plansTable({ plans }) {
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
     ['metered requests in any hour, per user', ({ requestsPerHourMax }) => requestsPerHourMax],
     ['metered requests in any 24 hours, per user', ({ requestsPerDayMax }) => requestsPerDayMax],
+    ['tokens of `generate` in any minute, per user', ({ tokensPerMinuteMax }) => tokensPerMinuteMax.generate],
   ];
   const all = Object.values(plans);
   return table(
@@ -157,6 +158,8 @@ const policyScopes = {
   'api-key': 'every request with an API key',
   'plan-hour': 'metered requests',
   'plan-day': 'metered requests',
+  'generate-tokens':
+    'tokens that calls of `POST /api/v1/generate` may use: the bytes of the prompt and `max_tokens`',
   'wrong-credentials': 'requests with an access token or API key that is refused; no others count',
   'register-minute': '`POST /api/v1/auth/register`',
   'register-hour': '`POST /api/v1/auth/register`',

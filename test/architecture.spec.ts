@@ -204,7 +204,7 @@ describe('controllers', () => {
     expect(idempotent.filter(({ ofParameters }) => !ofParameters.includes('CurrentTransaction'))).toEqual([]);
   });
 
-  it('stand in controller files, and each of their handlers says who may call it', () => {
+  it('T37: stand in controller files, and each of their handlers says who may call it', () => {
     expect(handlers.length).toBeGreaterThan(10);
     expect(handlers.filter(({ at }) => !at.includes('.controller.ts:'))).toEqual([]);
     const access = production.find(({ path }) => path === 'src/common/access.ts');

@@ -41,13 +41,13 @@ export class ApiKeyMails implements OnModuleInit {
   }
 }
 
-function compromised({ name, leakedAt, lastUsed }: ApiKey, to: string, publicUrl: string): Letter {
+function compromised({ name, leakUrl, lastUsed }: ApiKey, to: string, publicUrl: string): Letter {
   return {
     to,
     subject: 'An API key was leaked and has been ended',
     before: [
       `The API key "${name}" of your account at ${publicUrl} was found where others can read it. It opens nothing any more.`,
-      ...(leakedAt === null ? [] : ['It was found here:', leakedAt]),
+      ...(leakUrl === null ? [] : ['It was found here:', leakUrl]),
       lastUsed === null
         ? 'It was never used.'
         : `It was last used at ${lastUsed.toISOString()}. Look through the usage of your account for calls that are not yours.`,

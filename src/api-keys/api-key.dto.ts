@@ -157,7 +157,7 @@ export class ApiKeyDto {
     example: null,
     description: 'The public address where it was found, if the report says so.',
   })
-  leaked_at!: string | null;
+  leak_url!: string | null;
 
   @ApiProperty({
     type: [ApiKeyVersionDto],
@@ -183,7 +183,7 @@ export class ApiKeyDto {
       last_used: key.lastUsed?.toISOString() ?? null,
       expires_at: key.expiresAt?.toISOString() ?? null,
       compromised_at: key.compromisedAt?.toISOString() ?? null,
-      leaked_at: key.leakedAt,
+      leak_url: key.leakUrl,
       versions: versions.map((version) => ApiKeyVersionDto.from(version, versions, now)),
     };
   }

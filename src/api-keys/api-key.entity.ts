@@ -67,5 +67,5 @@ export class ApiKey {
 
   /** The public address where it was found, if the report says so. */
   @Column('text', { nullable: true })
-  leakedAt!: string | null;
+  leakUrl!: string | null;
 }

@@ -149,7 +149,7 @@ export class ApiKeysService {
 
   /** Ends all keys of a user and takes away what their owner wrote on them; call {@link forget} after the commit. */
   async eraseAll(userId: string, tx: EntityManager): Promise<void> {
-    const nothing = { name: 'erased', metadata: {}, allowedIps: [], leakedAt: null };
+    const nothing = { name: 'erased', metadata: {}, allowedIps: [], leakUrl: null };
     await tx.update(ApiKey, { userId }, { isActive: false, ...nothing });
   }
 

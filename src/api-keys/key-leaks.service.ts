@@ -55,7 +55,7 @@ export class KeyLeaks {
     by: Actor,
   ): Promise<void> {
     await this.db.transaction(async (tx) => {
-      const ended = { isActive: false, compromisedAt: this.clock.now(), leakedAt: details.url };
+      const ended = { isActive: false, compromisedAt: this.clock.now(), leakUrl: details.url };
       const { affected } = await tx.update(ApiKey, { id, isActive: true }, ended);
       if (!affected) return;
       await this.audit.record(

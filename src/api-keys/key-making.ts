@@ -66,7 +66,7 @@ export async function addKey(
     lastUsed: null,
     expiresAt: null,
     compromisedAt: null,
-    leakedAt: null,
+    leakUrl: null,
     ...settings,
     rateLimitPerMinute: rateWithinPlan(rateLimitPerMinute, plan),
     createdAt: now,

@@ -2,10 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
 import type { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
-import { parseUsd } from '../common/money';
+import { type NanoUsd, parseUsd } from '../common/money';
 import type { ApiKeyPrincipal } from '../common/principal';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
-import { capInTheWay, type Caps, capsOf, monthOf, refusal, type Standing } from '../usage/caps';
+import {
+  capInTheWay,
+  type Caps,
+  capsOf,
+  monthOf,
+  nextMonth,
+  refusal,
+  type Standing,
+  type Standings,
+} from '../usage/caps';
 import { UsageMonth } from '../usage/usage-month.entity';
 
 /** A call of which nothing is known costs something, however little. */
@@ -20,6 +29,22 @@ interface MonthStanding {
 export interface FullCap {
   readonly cap: keyof Caps;
   readonly refusal: ApiError;
+}
+
+/** Where the month stands against a budget in dollars. */
+export interface BudgetStanding extends Standing {
+  /** Whose budget it is. */
+  readonly scope: 'api_key' | 'account';
+  readonly limit: NanoUsd;
+  readonly resetsAt: Date;
+}
+
+/** What a look at the caps shows. */
+export interface CapView {
+  /** The first cap that has no room for one more call; null when there is room, or no cap. */
+  readonly full: FullCap | null;
+  /** The budget with the least left; null: there is none. */
+  readonly budget: BudgetStanding | null;
 }
 
 /** Whether there is room under the caps of a key's owner, from memory: at most a second behind the ledger. Nothing is held. */
@@ -38,10 +63,10 @@ export class CapLook {
     );
   }
 
-  /** The first cap that has no room for one more call; null when there is room, or no cap. */
-  async full(principal: ApiKeyPrincipal): Promise<FullCap | null> {
+  /** Where a caller stands now. */
+  async look(principal: ApiKeyPrincipal): Promise<CapView> {
     const caps = capsOf(principal);
-    if (!caps) return null;
+    if (!caps) return { full: null, budget: null };
     const month = monthOf(this.clock.now());
     const { userId, apiKeyId } = principal;
     const [key, account] = await Promise.all([
@@ -55,7 +80,10 @@ export class CapLook {
       tokens: account?.tokens ?? nothing,
     };
     const cap = capInTheWay(caps, LEAST, now);
-    return cap && { cap, refusal: refusal(cap, caps, LEAST, now, month) };
+    return {
+      full: cap && { cap, refusal: refusal(cap, caps, LEAST, now, month) },
+      budget: tightestBudget(caps, now, month),
+    };
   }
 
   /** What has no row yet has used nothing. */
@@ -83,4 +111,24 @@ export class CapLook {
 
 function nameOf(month: string, userId: string, scopeId: string): string {
   return `${month} ${userId} ${scopeId}`;
+}
+
+function tightestBudget(caps: Caps, now: Standings, month: string): BudgetStanding | null {
+  const resetsAt = new Date(nextMonth(month));
+  const ofScope = (
+    scope: BudgetStanding['scope'],
+    limit: NanoUsd | null,
+    standing: Standing,
+  ): BudgetStanding[] => (limit === null ? [] : [{ scope, limit, resetsAt, ...standing }]);
+  const [first, second] = [
+    ...ofScope('api_key', caps.apiKeyUsd, now.apiKeyUsd),
+    ...ofScope('account', caps.accountUsd, now.accountUsd),
+  ];
+  if (!first) return null;
+  return second && leftOf(second) < leftOf(first) ? second : first;
+}
+
+/** What is left of a budget; below zero when it was lowered meanwhile. */
+export function leftOf({ limit, settled, held }: BudgetStanding): NanoUsd {
+  return limit - settled - held;
 }

@@ -89,7 +89,7 @@ export class ForwardController {
   ): Promise<void> {
     if (permission !== undefined && !allows(principal, permission))
       throw CommonErrors.insufficientPermissions(permission);
-    const full = await this.caps.full(principal);
+    const { full } = await this.caps.look(principal);
     if (full) throw full.refusal;
     void reply.headers({
       'x-user-id': principal.userId,

@@ -45,7 +45,8 @@ export class SdkUsageController {
   @RateLimited(...meteredPolicies)
   @ApiOperation({
     summary: 'Report that something was done',
-    description: 'A line in the ledger of the owner of this key, with no tokens and no cost.',
+    description:
+      'A line in the ledger of the owner of this key, with no tokens, at the price of one call of the operation: 0 unless an admin has set another.',
   })
   @ApiOkResponse({ type: MessageDto, description: 'The line is written.' })
   @ApiProblems(GatewayErrors.timestampOutOfRange, UsageErrors.ledgerBusy)

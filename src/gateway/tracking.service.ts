@@ -1,11 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock';
+import { formatUsd } from '../common/money';
 import type { RequestOrigin } from '../common/origin';
 import type { ApiKeyPrincipal } from '../common/principal';
 import { rateLimited } from '../limits/limits.errors';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Ledger } from '../usage/ledger';
+import { PriceBook } from '../usage/price-book';
 import { CapLook } from './cap-look';
 import { GatewayErrors } from './gateway.errors';
 import { CheckedDto, parseTimestamp, type TrackDto } from './sdk.dto';
@@ -14,6 +16,9 @@ const AGE_MS_MAX = 31 * 24 * 3_600_000;
 /** Clocks differ. */
 const AHEAD_MS_MAX = 5 * 60_000;
 
+/** Of a report only the operation's price per call is charged; what was consumed elsewhere is not ours. */
+const NOTHING_CONSUMED = { provider: '', model: '', inputTokens: 0, outputTokens: 0 };
+
 /** What clients report themselves: they ask before, and write down afterwards. */
 @Injectable()
 export class TrackingService {
@@ -21,6 +26,7 @@ export class TrackingService {
     private readonly clock: Clock,
     private readonly limiter: RateLimiter,
     private readonly ledger: Ledger,
+    private readonly prices: PriceBook,
     private readonly caps: CapLook,
   ) {}
 
@@ -34,7 +40,7 @@ export class TrackingService {
     const decision = await this.limiter.look(claimsOf(names, { principal, ip: '', email: undefined }));
     const refusal = rateLimited(decision);
     if (refusal) throw refusal;
-    const full = await this.caps.full(principal);
+    const { full } = await this.caps.look(principal);
     if (full) throw GatewayErrors.capReached(full.refusal.message);
     const [tightest] = [...decision.states].sort((a, b) => a.remaining - b.remaining);
     if (!tightest) throw new Error('Every key has a limit of its own.');
@@ -50,6 +56,7 @@ export class TrackingService {
     const createdAt = report.timestamp === undefined ? now : parseTimestamp(report.timestamp);
     const ageMs = now.getTime() - createdAt.getTime();
     if (ageMs > AGE_MS_MAX || ageMs < -AHEAD_MS_MAX) throw GatewayErrors.timestampOutOfRange();
+    const { cost, version } = this.prices.price(report.operation, NOTHING_CONSUMED, createdAt);
     await this.ledger.append({
       id: origin.requestId,
       userId: principal.userId,
@@ -61,8 +68,8 @@ export class TrackingService {
       outputTokens: 0,
       cachedTokens: 0,
       tokensUsed: 0,
-      costUsd: '0',
-      priceVersion: 0,
+      costUsd: formatUsd(cost),
+      priceVersion: version,
       ipAddress: origin.ip,
       userAgent: origin.userAgent,
       metadata: {

@@ -6,7 +6,7 @@ import type { ApiKeyPrincipal } from '../common/principal';
 import type { ClaimState } from '../limits/decision';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
-import { CapLook } from './cap-look';
+import { type BudgetStanding, CapLook } from './cap-look';
 
 /** A call that a backend is about to serve, as it describes it. */
 export interface AskedCall {
@@ -24,6 +24,8 @@ export interface Verification {
   readonly principal: ApiKeyPrincipal | null;
   /** Where the rate limits stand now; empty when they were not asked. */
   readonly limits: readonly ClaimState[];
+  /** The budget with the least left; null when there is none or it was not asked. */
+  readonly budget: BudgetStanding | null;
   /** Until there is a place again, in milliseconds; null unless RATE_LIMITED. */
   readonly waitMs: number | null;
 }
@@ -40,15 +42,21 @@ export class VerificationService {
   /** Decides about a call. VALID takes one place of each rate limit of the key, for the call counts; a refusal takes none. */
   async verify({ key, address, permission }: AskedCall): Promise<Verification> {
     const { state, principal } = await this.authenticator.authenticate(key);
-    const refused = (code: Verdict): Verification => ({ code, principal, limits: [], waitMs: null });
+    const refused = (code: Verdict): Verification => ({
+      code,
+      principal,
+      limits: [],
+      budget: null,
+      waitMs: null,
+    });
     if (state !== 'VALID') return refused(state);
     if (principal.allowedIps && !(address !== undefined && principal.allowedIps.has(address)))
       return refused('FORBIDDEN');
     if (permission !== undefined && !allows(principal, permission))
       return refused('INSUFFICIENT_PERMISSIONS');
 
-    const full = await this.caps.full(principal);
-    if (full) return refused(full.cap === 'tokens' ? 'PLAN_INACTIVE' : 'BUDGET_EXCEEDED');
+    const { full, budget } = await this.caps.look(principal);
+    if (full) return { ...refused(full.cap === 'tokens' ? 'PLAN_INACTIVE' : 'BUDGET_EXCEEDED'), budget };
 
     const names = [...generalPolicies(principal), ...meteredPolicies];
     const claims = claimsOf(names, { principal, ip: address ?? '', email: undefined });
@@ -57,6 +65,7 @@ export class VerificationService {
       code: limited ? 'RATE_LIMITED' : 'VALID',
       principal,
       limits: states,
+      budget,
       waitMs: limited?.waitMs ?? null,
     };
   }

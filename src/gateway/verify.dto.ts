@@ -1,9 +1,11 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIP, IsString, Length } from 'class-validator';
 import { type Verdict, verdicts } from '../common/denials';
+import { usdNumber } from '../common/money';
 import { Optional } from '../common/optional';
 import { type Environment, environments, type Tier, tiers } from '../common/principal';
 import type { ClaimState } from '../limits/decision';
+import { type BudgetStanding, leftOf } from './cap-look';
 import type { Verification } from './verification.service';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
@@ -65,6 +67,31 @@ export class VerifiedLimitDto {
       reset_seconds: Math.ceil(resetMs / 1_000),
     };
   }
+}
+
+/** Spelled out here: a schema of its own could not be null. */
+const budgetProperties = {
+  scope: { type: 'string', enum: ['api_key', 'account'], description: 'Whose budget it is.' },
+  limit_usd: { type: 'number', description: 'Most that a calendar month (UTC) may cost, in US dollars.' },
+  used_usd: { type: 'number', description: 'What the answered calls of this month cost.' },
+  held_usd: { type: 'number', description: 'What calls under way may cost at most.' },
+  remaining_usd: { type: 'number', description: 'What is left.' },
+  resets_at: { type: 'string', format: 'date-time', description: 'When it begins anew.' },
+} as const;
+
+type VerifiedBudget = Record<keyof typeof budgetProperties, string | number>;
+
+function toBudget(budget: BudgetStanding): VerifiedBudget {
+  const { scope, limit, settled, held, resetsAt } = budget;
+  const left = leftOf(budget);
+  return {
+    scope,
+    limit_usd: usdNumber(limit),
+    used_usd: usdNumber(settled),
+    held_usd: usdNumber(held),
+    remaining_usd: usdNumber(left > 0n ? left : 0n),
+    resets_at: resetsAt.toISOString(),
+  };
 }
 
 export class VerificationDto {
@@ -129,6 +156,25 @@ export class VerificationDto {
   ratelimits!: VerifiedLimitDto[];
 
   @ApiProperty({
+    type: 'object',
+    nullable: true,
+    properties: budgetProperties,
+    required: Object.keys(budgetProperties),
+    additionalProperties: false,
+    example: {
+      scope: 'api_key',
+      limit_usd: 25.5,
+      used_usd: 3.4567,
+      held_usd: 0.12,
+      remaining_usd: 21.9233,
+      resets_at: '2026-02-01T00:00:00.000Z',
+    },
+    description:
+      'The budget with the least left, of the key or of its account; null when there is none, or the key was refused before. At most a second old.',
+  })
+  budget!: VerifiedBudget | null;
+
+  @ApiProperty({
     type: 'integer',
     nullable: true,
     example: null,
@@ -141,7 +187,7 @@ export class VerificationDto {
 
   static from(
     this: void,
-    { code, principal, limits, waitMs }: Verification,
+    { code, principal, limits, budget, waitMs }: Verification,
     requestId: string,
   ): VerificationDto {
     return {
@@ -154,6 +200,7 @@ export class VerificationDto {
       permissions: principal?.permissions ?? null,
       metadata: principal?.metadata ?? null,
       ratelimits: limits.map(VerifiedLimitDto.from),
+      budget: budget && toBudget(budget),
       retry_after: waitMs === null ? null : Math.ceil(waitMs / 1_000),
       request_id: requestId,
     };

@@ -2,8 +2,11 @@ import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { ApiKeyAccess } from '../common/access';
 import { BodyLimit } from '../common/body-limit';
+import { acceptCompiled } from '../common/compiled-input';
 import { usdNumber } from '../common/money';
 import { ApiProblems } from '../common/problem-docs';
+import { LimitErrors } from '../limits/limits.errors';
+import { TokensLimited } from '../limits/rate-limit.decorator';
 import { CurrentCall, Metered, type MeteredCall } from '../usage/metered-call';
 import { UsageErrors } from '../usage/usage.errors';
 import { GenerateDto, GenerateResultDto } from './generate.dto';
@@ -21,6 +24,7 @@ export class GenerateController {
   @HttpCode(200)
   @ApiKeyAccess('generate')
   @Metered('generate')
+  @TokensLimited('generate-tokens', tokensAtMost)
   @BodyLimit(BODY_BYTES_MAX)
   @ApiOperation({
     summary: 'Ask a language model',
@@ -33,6 +37,7 @@ export class GenerateController {
     UsageErrors.budgetExceeded,
     UsageErrors.quotaExceeded,
     UsageErrors.ledgerBusy,
+    LimitErrors.tokensAboveLimit,
   )
   async generate(@Body() body: GenerateDto, @CurrentCall() call: MeteredCall): Promise<GenerateResultDto> {
     const request = { ...body, maxTokens: body.max_tokens };
@@ -40,6 +45,14 @@ export class GenerateController {
     const generation = await this.providers.generate(request);
     return toResult(generation, call.requestId, usdNumber(call.charge(generation, body.user_id)));
   }
+}
+
+/** Of a body that will be taken; any other uses none. */
+function tokensAtMost(body: unknown): number {
+  const dto = acceptCompiled(GenerateDto, body) as GenerateDto | undefined;
+  if (!dto) return 0;
+  const { inputTokens, outputTokens } = mostOf({ ...dto, maxTokens: dto.max_tokens });
+  return inputTokens + outputTokens;
 }
 
 function toResult(

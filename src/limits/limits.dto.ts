@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { type Tier, tiers } from '../common/principal';
 import type { ClaimState } from './decision';
-import { policies, type Policy, type PolicyName, scopes, type Scope } from './policies';
+import { policies, type Policy, type PolicyName, scopes, type Scope, type Unit, units } from './policies';
 
 export class LimitDto {
   @ApiProperty({ example: 'user', description: 'Name of the policy, as `RateLimit-Policy` has it.' })
@@ -20,9 +20,12 @@ export class LimitDto {
     nullable: true,
     example: 1_200,
     description:
-      'Requests in any span of `window_seconds`; of an API key, the most it may be given. Null: no limit.',
+      'How much in any span of `window_seconds`; of an API key, the most it may be given. Null: no limit.',
   })
   limit!: number | null;
+
+  @ApiProperty({ enum: units, example: 'requests', description: 'What is counted.' })
+  unit!: Unit;
 
   @ApiProperty({ type: 'integer', example: 60, description: 'Length of the window, in seconds.' })
   window_seconds!: number;
@@ -31,7 +34,7 @@ export class LimitDto {
     type: 'integer',
     nullable: true,
     example: 1_199,
-    description: 'Requests left to you now; null when the limit is not counted per user or address.',
+    description: 'What is left to you now; null when the limit is not counted per user or address.',
   })
   remaining!: number | null;
 
@@ -45,11 +48,12 @@ export class LimitDto {
 
   /** @param state of the caller, when the policy counts him. */
   static from(name: PolicyName, limit: number | null, state: ClaimState | undefined): LimitDto {
-    const { scope, windowSeconds }: Policy = policies[name];
+    const { scope, windowSeconds, unit = 'requests' }: Policy = policies[name];
     return Object.assign(new LimitDto(), {
       name,
       counted_per: scope,
       limit,
+      unit,
       window_seconds: windowSeconds,
       remaining: state?.remaining ?? null,
       reset_seconds: state ? Math.ceil(state.resetMs / 1_000) : null,

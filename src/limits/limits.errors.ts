@@ -1,13 +1,21 @@
 import { type ApiError, defineError } from '../common/api-error';
 import type { Decision } from './decision';
+import { type Unit, unitOf } from './policies';
 
 export const LimitErrors = {
   rateLimited: defineError({
     code: 'rate_limited',
     status: 429,
     title: 'Too many requests',
-    detail: (policy: string, limit: number, windowSeconds: number) =>
-      `The limit "${policy}" of ${limit} requests in ${windowSeconds} s is used up. Wait as long as Retry-After says.`,
+    detail: (policy: string, limit: number, unit: Unit, windowSeconds: number) =>
+      `The limit "${policy}" of ${limit} ${unit} in ${windowSeconds} s is used up. Wait as long as Retry-After says.`,
+  }),
+  tokensAboveLimit: defineError({
+    code: 'tokens_above_limit',
+    status: 400,
+    title: 'More tokens than the limit',
+    detail: (wanted: number, policy: string, limit: number) =>
+      `This call may use ${wanted} tokens, and the limit "${policy}" is ${limit}. Ask for fewer max_tokens, or send a shorter prompt.`,
   }),
 };
 
@@ -22,6 +30,7 @@ export function rateLimited({ refused, states }: Decision): ApiError | undefined
     },
     claim.policy,
     claim.limit,
+    unitOf(claim.policy),
     claim.windowMs / 1_000,
   );
 }

@@ -25,7 +25,7 @@ export class MemoryLimiter {
       let window = windows[i];
       if (isFree && !claim.onlyLook) {
         if (!window) this.windows.set(nameOf(claim), (window = new SlidingWindow(claim.windowMs)));
-        window.take(share, nowMs);
+        window.take(share, nowMs, claim.places);
       }
       return {
         claim,
@@ -53,9 +53,13 @@ export class MemoryLimiter {
     for (const [name, window] of this.windows) if (window.isIdle(nowMs)) this.windows.delete(name);
   }
 
-  private waitMs(window: SlidingWindow | undefined, { limit, windowMs }: Claim, nowMs: number): number {
+  private waitMs(
+    window: SlidingWindow | undefined,
+    { limit, windowMs, places = 1 }: Claim,
+    nowMs: number,
+  ): number {
     const share = this.shareOf(limit);
-    return window?.waitMs(share, nowMs) ?? (share > 0 ? 0 : windowMs);
+    return window?.waitMs(share, nowMs, places) ?? (share >= places ? 0 : windowMs);
   }
 }
 

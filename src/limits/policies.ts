@@ -14,11 +14,19 @@ export interface Claimant {
   readonly ip: string;
   /** The `email` of the body, as it was sent. */
   readonly email: unknown;
+  /** The most tokens that the request may use; asked for only when a policy counts them. */
+  readonly tokensAtMost?: () => number;
 }
+
+/** What a policy counts. */
+export const units = ['requests', 'tokens'] as const;
+export type Unit = (typeof units)[number];
 
 export interface Policy {
   readonly scope: Scope;
   readonly windowSeconds: number;
+  /** Default: requests. */
+  readonly unit?: Unit;
   /** A number, or what the caller's plan or key says (of an `api_key`, to a user: the most his plan allows); null: no limit. */
   readonly limit: number | ((principal: Principal | undefined) => number | null);
 }
@@ -45,6 +53,12 @@ export const policies = {
     scope: 'user',
     windowSeconds: 86_400,
     limit: (who) => (who ? plans[who.tier].requestsPerDayMax : null),
+  },
+  'generate-tokens': {
+    scope: 'user',
+    windowSeconds: 60,
+    unit: 'tokens',
+    limit: (who) => (who ? plans[who.tier].tokensPerMinuteMax.generate : null),
   },
   'wrong-credentials': { scope: 'address', windowSeconds: 60, limit: 60 },
   'register-minute': { scope: 'address', windowSeconds: 60, limit: 10 },
@@ -79,6 +93,8 @@ export interface Claim {
   readonly key: string;
   readonly limit: number;
   readonly windowMs: number;
+  /** How many places it takes; default: 1. */
+  readonly places?: number;
   /** Refuses when no place is left, but takes none. */
   readonly onlyLook?: true;
 }
@@ -107,9 +123,15 @@ export function claimOf(name: PolicyName, claimant: Claimant): Claim | null {
   const policy: Policy = policies[name];
   const limit = limitFor(name, claimant.principal);
   const key = keyOf(policy.scope, claimant);
-  return limit === null || key === undefined
-    ? null
-    : { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
+  if (limit === null || key === undefined) return null;
+  const claim = { policy: name, key, limit, windowMs: policy.windowSeconds * 1_000 };
+  return policy.unit === 'tokens' ? { ...claim, places: claimant.tokensAtMost?.() ?? 0 } : claim;
+}
+
+/** What a policy counts. */
+export function unitOf(name: PolicyName): Unit {
+  const { unit = 'requests' }: Policy = policies[name];
+  return unit;
 }
 
 /** The limit that a policy sets a caller; null: none. */

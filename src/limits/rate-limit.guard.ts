@@ -10,15 +10,15 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../common/principal';
 import type { ClaimState } from './decision';
-import { rateLimited } from './limits.errors';
-import { addressClaim, claimsOf, generalPolicies, type PolicyName } from './policies';
-import { RATE_LIMITS_METADATA } from './rate-limit.decorator';
+import { LimitErrors, rateLimited } from './limits.errors';
+import { addressClaim, claimsOf, generalPolicies, type PolicyName, unitOf } from './policies';
+import { RATE_LIMITS_METADATA, TOKENS_AT_MOST_METADATA, type TokensAtMost } from './rate-limit.decorator';
 import { RateLimiter } from './rate-limiter';
 
 const SKIP_METADATA = 'THROTTLER:SKIPdefault';
 
-/** The policies a route adds; null: it is not limited at all. */
-type RoutePolicies = readonly PolicyName[] | null;
+/** What a route adds; null: it is not limited at all. */
+type RouteLimits = { readonly names: readonly PolicyName[]; readonly tokensAtMost?: TokensAtMost } | null;
 
 /**
  * Step 2 of the pipeline. The throttler's guard asks one limit after the other and its storage costs more with every
@@ -27,7 +27,7 @@ type RoutePolicies = readonly PolicyName[] | null;
  */
 @Injectable()
 export class RateLimitGuard extends ThrottlerGuard {
-  private readonly policiesOf = new Map<unknown, RoutePolicies>();
+  private readonly limitsOf = new Map<unknown, RouteLimits>();
 
   constructor(
     @Inject(getOptionsToken()) options: ThrottlerModuleOptions,
@@ -38,15 +38,23 @@ export class RateLimitGuard extends ThrottlerGuard {
     super(options, storage, reflector);
   }
 
-  /** @throws ApiError `rate_limited`, naming the policy and how long to wait. */
+  /** @throws ApiError `rate_limited`, naming the policy and how long to wait; `tokens_above_limit`. */
   override async canActivate(context: ExecutionContext): Promise<boolean> {
-    const ofRoute = this.routePolicies(context);
+    const ofRoute = this.routeLimits(context);
     if (!ofRoute) return true;
 
     const [request, reply] = context.getArgs<[FastifyRequest & RequestState, FastifyReply]>();
     const { email } = (request.body ?? {}) as { email?: unknown };
-    const claimant = { principal: request.user, ip: request.ip, email };
-    const claims = claimsOf([...generalPolicies(request.user), ...ofRoute], claimant);
+    const { names, tokensAtMost } = ofRoute;
+    const claimant = {
+      principal: request.user,
+      ip: request.ip,
+      email,
+      tokensAtMost: () => tokensAtMost?.(request.body) ?? 0,
+    };
+    const claims = claimsOf([...generalPolicies(request.user), ...names], claimant);
+    const hopeless = claims.find(({ places = 1, limit }) => places > 1 && places > limit);
+    if (hopeless) throw LimitErrors.tokensAboveLimit(hopeless.places ?? 1, hopeless.policy, hopeless.limit);
     // Wrong credentials that other processes have seen count too, within the one question.
     if (request.user && this.limiter.isShared)
       claims.push({ ...addressClaim('wrong-credentials', request.ip), onlyLook: true });
@@ -59,29 +67,32 @@ export class RateLimitGuard extends ThrottlerGuard {
   }
 
   /** What the decorators of a route say does not change, so they are read once. */
-  private routePolicies(context: ExecutionContext): RoutePolicies {
+  private routeLimits(context: ExecutionContext): RouteLimits {
     const handler = context.getHandler();
-    let names = this.policiesOf.get(handler);
-    if (names === undefined) {
+    let limits = this.limitsOf.get(handler);
+    if (limits === undefined) {
       const skips = this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, [
         handler,
         context.getClass(),
       ]);
-      const added = this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, handler);
-      this.policiesOf.set(handler, (names = skips ? null : (added ?? [])));
+      const names = this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, handler) ?? [];
+      const tokensAtMost = this.reflector.get<TokensAtMost | undefined>(TOKENS_AT_MOST_METADATA, handler);
+      this.limitsOf.set(handler, (limits = skips ? null : { names, tokensAtMost }));
     }
-    return names;
+    return limits;
   }
 }
 
-/** `"name";q=limit;w=seconds` and `"name";r=remaining;t=seconds`, one member per policy (RFC 9651 lists). */
+/** `"name";q=limit;w=seconds`, with `qu` for what is not requests, and `"name";r=remaining;t=seconds`, one member per policy (RFC 9651 lists). */
 function setRateLimitHeaders(reply: FastifyReply, states: readonly ClaimState[]): void {
   let policy = '';
   let standing = '';
   for (const { claim, remaining, resetMs } of states) {
     if (claim.onlyLook) continue;
     const separator = policy && ', ';
-    policy += `${separator}"${claim.policy}";q=${claim.limit};w=${claim.windowMs / 1_000}`;
+    const unit = unitOf(claim.policy);
+    const quotaUnit = unit === 'requests' ? '' : `;qu="${unit}"`;
+    policy += `${separator}"${claim.policy}";q=${claim.limit}${quotaUnit};w=${claim.windowMs / 1_000}`;
     standing += `${separator}"${claim.policy}";r=${remaining};t=${Math.ceil(resetMs / 1_000)}`;
   }
   if (policy) void reply.header('ratelimit-policy', policy).header('ratelimit', standing);

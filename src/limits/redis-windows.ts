@@ -85,9 +85,9 @@ export class RedisWindows {
     for (const { claims } of batch) {
       args.push(claims.length);
       for (const claim of claims) {
-        const { limit, windowMs, onlyLook } = claim;
+        const { limit, windowMs, places = 1, onlyLook } = claim;
         keys.push(PREFIX + nameOf(claim));
-        args.push(limit, windowMs, stepMsOf(limit, windowMs), onlyLook ? 1 : 0);
+        args.push(limit, windowMs, stepMsOf(limit, windowMs), places, onlyLook ? 1 : 0);
       }
     }
     try {

@@ -11,9 +11,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
- * Decides about many requests, one after the other: each takes one place of every claim, or none of any.
+ * Decides about many requests, one after the other: each takes its places of every claim, or none of any.
  * KEYS: the window of each claim. ARGV: for each request how many claims it has, and for each of these limit, window and
- * step in milliseconds, and 1 when it only looks. Answers three numbers for each claim: wait, remaining, reset.
+ * step in milliseconds, how many places it takes, and 1 when it only looks. Answers three numbers for each claim: wait, remaining, reset.
  */
 export const TAKE = redisScript(`${CLOCK}
 -- How many of a window's moments (at 1) or counts (at 2) are at most the bound.
@@ -31,23 +31,26 @@ local function look(claim)
   if first <= now - claim.window then
     redis.call('LTRIM', claim.key, 2 * countUpTo(claim.key, 1, now - claim.window), -1)
   end
-  claim.base = tonumber(redis.call('LINDEX', claim.key, 0) or 0)
+  local base = redis.call('LINDEX', claim.key, 0)
+  claim.isNew = not base
+  claim.base = tonumber(base or 0)
   claim.total = tonumber(redis.call('LINDEX', claim.key, -1) or 0)
-  local excess = claim.total - claim.base - claim.limit + 1
+  local excess = claim.total - claim.base - claim.limit + claim.places
   if excess <= 0 then return 0 end
-  if claim.limit <= 0 then return claim.window end
+  if claim.limit < claim.places then return claim.window end
   local blocking = countUpTo(claim.key, 2, claim.base + excess - 1)
   return math.max(1, tonumber(redis.call('LINDEX', claim.key, 2 * blocking + 1)) + claim.window - now)
 end
 
 local function take(claim)
+  if claim.places == 0 then return end
   local moment = math.ceil(now / claim.step) * claim.step
   local last = redis.call('LINDEX', claim.key, -2)
-  claim.total = claim.total + 1
+  claim.total = claim.total + claim.places
   if last and tonumber(last) >= moment then
     redis.call('LSET', claim.key, -1, claim.total)
-  elseif claim.total == 1 then
-    redis.call('RPUSH', claim.key, 0, moment, 1)
+  elseif claim.isNew then
+    redis.call('RPUSH', claim.key, 0, moment, claim.total)
   else
     redis.call('RPUSH', claim.key, moment, claim.total)
   end
@@ -64,7 +67,7 @@ while arg < #ARGV do
   local claims, isFree = {}, true
   for i = 1, nextArg() do
     key = key + 1
-    local claim = { key = KEYS[key], limit = nextArg(), window = nextArg(), step = nextArg(), onlyLooks = nextArg() == 1 }
+    local claim = { key = KEYS[key], limit = nextArg(), window = nextArg(), step = nextArg(), places = nextArg(), onlyLooks = nextArg() == 1 }
     claim.wait = look(claim)
     isFree = isFree and claim.wait == 0
     claims[i] = claim

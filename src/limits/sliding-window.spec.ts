@@ -31,6 +31,34 @@ describe('SlidingWindow', () => {
     );
   });
 
+  it('counts several places at once as a plain list of places would', () => {
+    const asks = fc.array(fc.tuple(fc.integer({ min: 0, max: 400 }), fc.integer({ min: 0, max: 12 })), {
+      maxLength: 200,
+    });
+    fc.assert(
+      fc.property(asks, fc.integer({ min: 1, max: 10 }), (list, limit) => {
+        const window = new SlidingWindow(1_000);
+        let now = 1_700_000_000_000;
+        let plain: number[] = [];
+        for (const [gap, places] of list) {
+          now += gap;
+          plain = plain.filter((time) => time > now - 1_000);
+          const isFree = plain.length + places <= limit;
+          const waitMs = window.waitMs(limit, now, places);
+          expect(waitMs === 0).toBe(isFree);
+          if (isFree) {
+            window.take(limit, now, places);
+            plain.push(...Array<number>(places).fill(now));
+          } else if (places <= limit) {
+            const after = plain.filter((time) => time > now + waitMs - 1_000);
+            expect(after.length + places).toBeLessThanOrEqual(limit);
+          }
+          expect(window.remaining(limit, now)).toBe(limit - plain.length);
+        }
+      }),
+    );
+  });
+
   it('never refuses a client just under the limit, over five windows', () => {
     const moments = Array.from({ length: 50 }, (_, i) => i * 101);
     expect(accepted(10, 1_000, moments)).toHaveLength(50);

@@ -27,12 +27,12 @@ export class SlidingWindow {
 
   constructor(readonly windowMs: number) {}
 
-  /** How many milliseconds to wait for a free place; 0 when there is one now. */
-  waitMs(limit: number, nowMs: number): number {
+  /** How many milliseconds to wait for so many free places; 0 when there are as many now. */
+  waitMs(limit: number, nowMs: number, places = 1): number {
     this.expire(nowMs);
-    let excess = this.total - limit + 1;
+    let excess = this.total - limit + places;
     if (excess <= 0) return 0;
-    if (limit <= 0) return this.windowMs;
+    if (limit < places) return this.windowMs;
     for (let i = 0; i < this.length; i++) {
       const at = this.index(i);
       excess -= this.counts[at] ?? 0;
@@ -41,8 +41,9 @@ export class SlidingWindow {
     return this.windowMs;
   }
 
-  /** Takes a place; ask {@link waitMs} first. */
-  take(limit: number, nowMs: number): void {
+  /** Takes places; ask {@link waitMs} first. */
+  take(limit: number, nowMs: number, places = 1): void {
+    if (places === 0) return;
     const stepMs = stepMsOf(limit, this.windowMs);
     const last = this.index(this.length - 1);
     // A clock that steps back must not reorder the queue.
@@ -50,15 +51,15 @@ export class SlidingWindow {
       Math.ceil(nowMs / stepMs) * stepMs,
       this.length > 0 ? (this.times[last] ?? 0) : 0,
     );
-    this.total += 1;
+    this.total += places;
     if (this.length > 0 && this.times[last] === moment) {
-      this.counts[last] = (this.counts[last] ?? 0) + 1;
+      this.counts[last] = (this.counts[last] ?? 0) + places;
       return;
     }
     if (this.length === this.times.length) this.grow();
     const at = this.index(this.length);
     this.times[at] = moment;
-    this.counts[at] = 1;
+    this.counts[at] = places;
     this.length += 1;
   }
 

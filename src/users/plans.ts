@@ -17,6 +17,8 @@ export interface Plan {
   /** Metered requests per user; null: no limit. */
   readonly requestsPerHourMax: number | null;
   readonly requestsPerDayMax: number | null;
+  /** Tokens that calls of an operation may use in any 60 seconds, per user; null: no limit. */
+  readonly tokensPerMinuteMax: { readonly generate: number | null };
 }
 
 /** `rate_limit_per_minute` of a key whose maker names none. */
@@ -37,6 +39,7 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     keyRatePerMinuteMax: 100,
     requestsPerHourMax: 3_000,
     requestsPerDayMax: 20_000,
+    tokensPerMinuteMax: { generate: null },
   },
   starter: {
     tier: 'starter',
@@ -48,6 +51,7 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     keyRatePerMinuteMax: 1_000,
     requestsPerHourMax: 30_000,
     requestsPerDayMax: 200_000,
+    tokensPerMinuteMax: { generate: null },
   },
   professional: {
     tier: 'professional',
@@ -59,6 +63,7 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     keyRatePerMinuteMax: 10_000,
     requestsPerHourMax: 300_000,
     requestsPerDayMax: 2_000_000,
+    tokensPerMinuteMax: { generate: null },
   },
   enterprise: {
     tier: 'enterprise',
@@ -70,6 +75,7 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     keyRatePerMinuteMax: 100_000,
     requestsPerHourMax: 3_000_000,
     requestsPerDayMax: 20_000_000,
+    tokensPerMinuteMax: { generate: null },
   },
   internal: {
     tier: 'internal',
@@ -81,6 +87,7 @@ export const plans: Readonly<Record<Tier, Plan>> = {
     keyRatePerMinuteMax: 2_147_483_647,
     requestsPerHourMax: null,
     requestsPerDayMax: null,
+    tokensPerMinuteMax: { generate: null },
   },
 };
 

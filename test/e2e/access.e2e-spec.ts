@@ -13,7 +13,8 @@ import {
 } from '../support/route-spellings';
 import { startTestApp, type TestApp } from '../support/test-app';
 
-jest.setTimeout(60_000);
+// Thousands of requests, on a machine that may have other work.
+jest.setTimeout(180_000);
 
 const SEED = 20_261_122;
 
@@ -86,7 +87,7 @@ describe('access', () => {
     );
   }
 
-  it('reaches no handler without a credential, however the path is spelled, nor by HEAD', async () => {
+  it('T26: reaches no handler without a credential, however the path is spelled, nor by HEAD', async () => {
     const requests = guarded().flatMap((route) =>
       [route.method, 'HEAD'].flatMap((method) => {
         const path = pathOf(route);
@@ -106,7 +107,7 @@ describe('access', () => {
     expect(await storedState(t)).toEqual(before);
   });
 
-  it('reaches no handler without a credential, whatever a header says about the path, the method or the address', async () => {
+  it('T26: reaches no handler without a credential, whatever a header says about the path, the method or the address', async () => {
     const requests = guarded().flatMap((route) => headerTricks.map((headers) => ({ route, headers })));
     const reached = await inBatches(requests, async ({ route, headers }) => {
       const answer = await sendSpelled(
@@ -198,7 +199,7 @@ describe('access', () => {
     '/api/v1/auth/sessions/{id}': async (userId) => ({ id: (await t.make.session(userId)).sessionId }),
   };
 
-  it("answers for another user's resource exactly as for one that does not exist, and leaves it as it is", async () => {
+  it("T25: answers for another user's resource exactly as for one that does not exist, and leaves it as it is", async () => {
     const own = guarded().filter(({ path, access }) => path.includes('{') && access === 'user');
     expect(own.length).toBeGreaterThan(0);
     expect(

@@ -2,6 +2,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { denials } from '../../src/common/denials';
 import { generateApiKey } from '../../src/api-keys/api-key-secret';
 import { Ledger } from '../../src/usage/ledger';
+import { PriceBook } from '../../src/usage/price-book';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -26,27 +27,32 @@ describe('in front of backends', () => {
   const forward = (key: string, query = ''): Promise<Answer> =>
     t.http.from().get(`/auth/forward${query}`, { key });
 
+  /** A line of the ledger, of a call now. */
+  const line = (fields: Partial<UsageLog>): UsageLog => ({
+    id: uuidv7(),
+    userId: uuidv7(),
+    apiKeyId: null,
+    operation: 'generate',
+    provider: null,
+    model: null,
+    inputTokens: 0,
+    outputTokens: 0,
+    cachedTokens: 0,
+    tokensUsed: 0,
+    costUsd: '0',
+    priceVersion: 0,
+    ipAddress: null,
+    userAgent: null,
+    metadata: { path: '/', method: 'POST', status_code: 200 },
+    createdAt: t.clock.now(),
+    ...fields,
+  });
+
   /** A key whose owner has used all that his plan includes. */
   async function spent(): Promise<{ key: string }> {
     const { id, key, userId } = await t.make.apiKey();
-    await t.app.get(Ledger, { strict: false }).append({
-      id: uuidv7(),
-      userId,
-      apiKeyId: id,
-      operation: 'generate',
-      provider: null,
-      model: null,
-      inputTokens: 10_000,
-      outputTokens: 0,
-      cachedTokens: 0,
-      tokensUsed: 10_000,
-      costUsd: '0',
-      priceVersion: 0,
-      ipAddress: null,
-      userAgent: null,
-      metadata: { path: '/', method: 'POST', status_code: 200 },
-      createdAt: t.clock.now(),
-    });
+    const tokens = { inputTokens: 10_000, tokensUsed: 10_000 };
+    await t.app.get(Ledger, { strict: false }).append(line({ userId, apiKeyId: id, ...tokens }));
     return { key };
   }
 
@@ -75,6 +81,34 @@ describe('in front of backends', () => {
         remaining: 6,
         reset_seconds: 60,
       });
+    });
+
+    it('shows the budget with the least left, of the key or of its account, also when it is used up', async () => {
+      const { id: userId } = await t.make.user({ billingTier: 'starter', monthlyBudgetUsd: '0.5' });
+      const { key, id } = await t.make.apiKey({ userId, monthlyBudgetUsd: '2' });
+      const budget = async (text = key): Promise<Record<string, unknown> | null> =>
+        (await verify({ key: text })).body.budget as Record<string, unknown> | null;
+      const month = new Date(t.clock.nowMs());
+      expect(await budget()).toEqual({
+        scope: 'account',
+        limit_usd: 0.5,
+        used_usd: 0,
+        held_usd: 0,
+        remaining_usd: 0.5,
+        resets_at: new Date(Date.UTC(month.getUTCFullYear(), month.getUTCMonth() + 1)).toISOString(),
+      });
+      await t.app.get(Ledger, { strict: false }).append(line({ userId, apiKeyId: id, costUsd: '0.2' }));
+      t.clock.advance(1_000);
+      expect(await budget()).toMatchObject({ used_usd: 0.2, remaining_usd: 0.3 });
+
+      const { key: own } = await t.make.apiKey({ userId, monthlyBudgetUsd: '0.1' });
+      expect(await budget(own)).toMatchObject({ scope: 'api_key', limit_usd: 0.1, used_usd: 0 });
+      const { key: none } = await t.make.apiKey({ userId, monthlyBudgetUsd: '0' });
+      expect((await verify({ key: none })).body).toMatchObject({
+        code: 'BUDGET_EXCEEDED',
+        budget: { scope: 'api_key', limit_usd: 0, remaining_usd: 0 },
+      });
+      expect(await budget((await t.make.apiKey()).key)).toBeNull();
     });
 
     it('gives every reason of the one list, and the guard answers each with its status and code', async () => {
@@ -276,6 +310,24 @@ describe('in front of backends', () => {
       expect(line?.metadata).toMatchObject({ reported: { memories: 3 } });
       const stats = await t.http.get('/usage/stats', { bearer: key });
       expect(stats.body).toMatchObject({ total_requests: 1, total_tokens: 0, requests_today: 0 });
+    });
+
+    it("charge the operation's price per call, as an admin has set it", async () => {
+      const { token } = await t.make.user({ role: 'admin' });
+      const { key, userId } = await t.make.apiKey();
+      const price = {
+        operation: 'memory.priced',
+        input_usd_per_million: 5,
+        output_usd_per_million: 5,
+        request_usd: 0.002,
+      };
+      expect((await t.http.post('/admin/prices', { bearer: token, body: price })).status).toBe(200);
+      t.clock.advance(6_000);
+      await t.app.get(PriceBook, { strict: false }).onModuleInit();
+      await t.http.post('/usage/track', { bearer: key, body: { operation: 'memory.priced' } });
+      const [priced] = await t.db.findBy(UsageLog, { userId });
+      expect(priced).toMatchObject({ tokensUsed: 0, costUsd: '0.002000000' });
+      expect(priced?.priceVersion).toBeGreaterThan(0);
     });
 
     it.each<[string, object, string]>([

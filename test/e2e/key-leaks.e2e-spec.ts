@@ -75,7 +75,7 @@ describe('a leaked key', () => {
     expect(asked.body).toMatchObject({ valid: false, code: 'COMPROMISED', key_id: id });
 
     const shown = await t.http.get(`/auth/api-keys/${id}`, { bearer: owner.token });
-    expect(shown.body).toMatchObject({ is_active: false, leaked_at: FOUND_AT });
+    expect(shown.body).toMatchObject({ is_active: false, leak_url: FOUND_AT });
     expect(shown.body.compromised_at).not.toBeNull();
     const rotated = await t.http.post(`/auth/api-keys/${id}/rotate`, { bearer: owner.token, body: {} });
     expect(rotated.body.code).toBe('api_key_inactive');
@@ -128,7 +128,7 @@ describe('a leaked key', () => {
       'true_positive',
     ]);
     for (const { id } of keys)
-      expect(await t.db.findOneByOrFail(ApiKey, { id })).toMatchObject({ isActive: false, leakedAt: null });
+      expect(await t.db.findOneByOrFail(ApiKey, { id })).toMatchObject({ isActive: false, leakUrl: null });
     expect((await use(untouched.key)).status).toBe(200);
   });
 
@@ -166,7 +166,7 @@ describe('a leaked key', () => {
     for (const url of ['javascript:alert(1)', 'file:///etc/passwd', 'no address', '\0']) {
       const { id, key } = await t.make.apiKey();
       expect((await report({ token: key, url })).status).toBe(200);
-      expect((await t.db.findOneByOrFail(ApiKey, { id })).leakedAt).toBeNull();
+      expect((await t.db.findOneByOrFail(ApiKey, { id })).leakUrl).toBeNull();
     }
   });
 

@@ -1,5 +1,6 @@
 import { hashApiKey } from '../../src/api-keys/api-key-secret';
 import { ApiKeyVersion } from '../../src/api-keys/api-key-version.entity';
+import { UsageLog } from '../../src/usage/usage-log.entity';
 import { migrate } from '../../src/platform/database/migrate';
 import { asApplication } from '../support/database';
 import type { Answer } from '../support/http';
@@ -82,7 +83,7 @@ describe('rotating an API key', () => {
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(6);
   });
 
-  it('fails no request while it happens, again and again', async () => {
+  it('fails no request while it happens, again and again, and all are calls of the one key', async () => {
     const { token, id: userId } = await t.make.user({ billingTier: 'enterprise' });
     const { id, key: first } = await t.make.apiKey({ userId, rateLimitPerMinute: 100_000 });
     let key = first;
@@ -96,6 +97,7 @@ describe('rotating an API key', () => {
     await Promise.all(load);
     expect(statuses.length).toBeGreaterThan(8);
     expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(await t.db.countBy(UsageLog, { apiKeyId: id })).toBe(statuses.length);
   });
 
   it('shows when each secret was last used, and which old one can go', async () => {

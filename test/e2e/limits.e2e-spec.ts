@@ -1,4 +1,5 @@
 import { policyNames } from '../../src/limits/policies';
+import { plans } from '../../src/users/plans';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -87,20 +88,23 @@ describe('rate limits', () => {
     expect((await t.http.post('/generate', { key, body: CALL })).status).toBe(429);
   });
 
+  let subnets = 0;
   it.each<[string, string, object, number]>([
     ['sign-up', '/auth/register', { email: 'bad', password: 'x' }, 10],
     ['log-in', '/auth/login', { email: 'bad', password: 'x' }, 20],
     ['password reset', '/auth/password/reset', { email: 'bad' }, 20],
+    ['a new verification mail', '/auth/verify-email/resend', { email: 'bad' }, 20],
+    ['the second step of a log-in', '/auth/login/two-factor', { challenge_token: '' }, 20],
   ])('2.4.1: slow %s down per network, with Retry-After', async (_what, path, body, limit) => {
-    const network = '2001:db8:77';
-    const send = (host: number, subnet = limit): Promise<Answer> =>
-      t.http.from(`${network}:${subnet}::${host}`).post(path, { body: { ...body, email: `bad-${host}` } });
+    const subnet = (subnets += 1);
+    const send = (host: number, from = subnet): Promise<Answer> =>
+      t.http.from(`2001:db8:77:${from}::${host}`).post(path, { body: { ...body, email: `bad-${host}` } });
     const answers = await Promise.all(Array.from({ length: limit * 2 }, (_, host) => send(host + 1)));
     expect(countByStatus(answers)).toEqual({ 400: limit, 429: limit });
     for (const answer of answers.filter(({ status }) => status === 429)) {
       expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
     }
-    expect((await send(1, limit + 1)).status).toBe(400);
+    expect((await send(1, (subnets += 1))).status).toBe(400);
   });
 
   it('2.4.1: slow key creation down per user and per network', async () => {
@@ -135,6 +139,7 @@ describe('rate limits', () => {
       name: 'user',
       counted_per: 'user',
       limit: 1_200,
+      unit: 'requests',
       window_seconds: 60,
       remaining: 1_198,
       reset_seconds: 60,
@@ -154,7 +159,84 @@ describe('rate limits', () => {
     const unlimited = (body as { limits: { name: string; limit: number | null }[] }).limits
       .filter(({ limit }) => limit === null)
       .map(({ name }) => name);
-    expect(unlimited).toEqual(['user', 'plan-hour', 'plan-day', 'usage-export']);
+    expect(unlimited).toEqual(['user', 'plan-hour', 'plan-day', 'generate-tokens', 'usage-export']);
+  });
+
+  describe('of tokens, where a plan sets one', () => {
+    const LIMIT = 3_000;
+    beforeAll(() => {
+      jest.replaceProperty(plans.free, 'tokensPerMinuteMax', { generate: LIMIT });
+    });
+    afterAll(() => {
+      jest.restoreAllMocks();
+    });
+    /** A call that may use so many tokens: the echo gives back what it gets. */
+    const call = (key: string, tokens: number, fields: object = {}): Promise<Answer> => {
+      const body = { ...CALL, prompt: 'x'.repeat(tokens / 2), max_tokens: tokens / 2, ...fields };
+      return t.http.from().post('/generate', { key, body });
+    };
+
+    it('let as many calls through as the tokens they may use allow, whatever the key, and free them on time', async () => {
+      const { id: userId } = await t.make.user();
+      const keys = [await t.make.apiKey({ userId }), await t.make.apiKey({ userId })];
+      const burst = (): Promise<Answer[]> =>
+        Promise.all(Array.from({ length: 10 }, (_, i) => call(keys[i % 2]?.key ?? '', 1_000)));
+      const answers = await burst();
+      expect(countByStatus(answers)).toEqual({ 200: 3, 429: 7 });
+      const refused = answers.find(({ status }) => status === 429);
+      expect(refused?.body).toMatchObject({ violated_policies: ['generate-tokens'] });
+      expect(refused?.body.detail).toContain('3000 tokens in 60 s');
+      expect(refused?.headers.get('ratelimit-policy')).toContain('"generate-tokens";q=3000;qu="tokens";w=60');
+      expect(refused?.headers.get('ratelimit')).toMatch(/"generate-tokens";r=0;/);
+      // T29: what is refused takes nothing of any policy.
+      const left = answers.map(({ headers }) =>
+        Number(/"plan-hour";r=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1]),
+      );
+      expect(Math.min(...left)).toBe(2_997);
+
+      t.clock.advance(Number(refused?.headers.get('retry-after')) * 1_000);
+      expect(countByStatus(await burst())).toEqual({ 200: 3, 429: 7 });
+    });
+
+    it('take exactly what a call may use, and nothing for one that is refused as bad input', async () => {
+      const { key } = await t.make.apiKey();
+      expect((await call(key, 2_000, { user_id: '' })).status).toBe(400);
+      expect((await call(key, 2_000, { unknown: 1 })).status).toBe(400);
+      expect((await call(key, 2_990)).status).toBe(200);
+      expect((await call(key, 12)).status).toBe(429);
+      expect((await call(key, 10)).status).toBe(200);
+    });
+
+    it('refuse what can never pass as bad input, and take nothing for it', async () => {
+      const { key } = await t.make.apiKey();
+      const answer = await call(key, LIMIT + 2);
+      expect([answer.status, answer.body.code]).toEqual([400, 'tokens_above_limit']);
+      expect((await call(key, LIMIT)).status).toBe(200);
+    });
+
+    it('are told to the user', async () => {
+      const user = await t.make.user();
+      const { key } = await t.make.apiKey({ userId: user.id });
+      await call(key, 1_000);
+      const { body } = await t.http.get('/auth/me/limits', { bearer: user.token });
+      expect((body as { limits: object[] }).limits).toContainEqual({
+        name: 'generate-tokens',
+        counted_per: 'user',
+        limit: LIMIT,
+        unit: 'tokens',
+        window_seconds: 60,
+        remaining: 2_000,
+        reset_seconds: 60,
+      });
+    });
+
+    it('do not hold for a plan that sets none', async () => {
+      const { id: userId } = await t.make.user({ billingTier: 'starter' });
+      const { key } = await t.make.apiKey({ userId });
+      const answer = await call(key, 10_000);
+      expect(answer.status).toBe(200);
+      expect(answer.headers.get('ratelimit-policy')).not.toContain('tokens');
+    });
   });
 
   it.each([0, -1, 2 ** 31, 1e21, null, '5', 1.5])(

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import { openEmbeddedPostgres, type VisitedPostgres } from '../../src/platform/database/embedded-postgres';
+import { describeWithRedis, RedisServer } from '../system/support/redis-server';
 import { buildService, freePort, ServiceProcess } from '../system/support/service-process';
 
 /** Of each kind of change; set REVOCATION_ROUNDS for more than the default. */
@@ -23,21 +24,23 @@ interface Call {
 }
 
 /** Two processes on one database: what one of them changes, the other one believes for a second at most. */
-describe('a change to a key', () => {
+function describeChanges(hasRedis: boolean): void {
   const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-revocation-'));
   let a: ServiceProcess;
   let b: ServiceProcess;
   let postgres: VisitedPostgres | undefined;
   let database: Client | undefined;
+  let redis: RedisServer | undefined;
 
   beforeAll(async () => {
     chmodSync(directory, 0o755);
     buildService();
-    a = new ServiceProcess(directory, await freePort(), { TRUST_PROXY: 'loopback' });
+    redis = hasRedis ? await RedisServer.start() : undefined;
+    const settings = { TRUST_PROXY: 'loopback', ...(redis && { REDIS_URL: redis.url }) };
+    a = new ServiceProcess(directory, await freePort(), settings);
     await a.start();
     postgres = await openEmbeddedPostgres(directory);
-    const settings = { TRUST_PROXY: 'loopback', DATABASE_URL: postgres.url };
-    b = new ServiceProcess(directory, await freePort(), settings);
+    b = new ServiceProcess(directory, await freePort(), { ...settings, DATABASE_URL: postgres.url });
     await b.start();
     database = new Client(postgres.url);
     await database.connect();
@@ -47,6 +50,7 @@ describe('a change to a key', () => {
     await b.kill();
     await postgres?.close();
     await a.end();
+    await redis?.end();
     rmSync(directory, { recursive: true, force: true });
   });
 
@@ -86,7 +90,7 @@ describe('a change to a key', () => {
         expect(last - doneMs).toBeLessThanOrEqual(PROMISED_MS);
       }
       process.stdout.write(
-        `${what}: ${rounds} rounds, last success elsewhere ${Math.round(latestMs)} ms after the change, 0 where it was made\n`,
+        `${what}, ${hasRedis ? 'with' : 'without'} Redis: ${rounds} rounds, last success elsewhere ${Math.round(latestMs)} ms after the change, 0 where it was made\n`,
       );
     },
   );
@@ -142,6 +146,7 @@ describe('a change to a key', () => {
     const response = await fetch(`${a.url}/api/v1/${path}`, {
       method,
       headers: {
+        ...fromAnywhere(),
         ...(body && { 'content-type': 'application/json' }),
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
       },
@@ -151,9 +156,22 @@ describe('a change to a key', () => {
     if (!response.ok) throw new Error(`${method} ${path} was answered with ${response.status}: ${text}`);
     return JSON.parse(text) as T;
   }
+}
+
+describe('a change to a key', () => {
+  describeChanges(false);
 });
 
-/** Calls over several connections until it is over, each from another address, for those count wrong keys. */
+describeWithRedis('a change to a key, while limits are shared through Redis,', () => {
+  describeChanges(true);
+});
+
+/** Another address each time, for there are limits per address. */
+function fromAnywhere(): Record<string, string> {
+  return { 'x-forwarded-for': `10.${randomInt(256)}.${randomInt(256)}.${randomInt(256)}` };
+}
+
+/** Calls over several connections until it is over. */
 async function callUntil(url: string, key: string, isOver: () => boolean): Promise<Call[]> {
   const calls: Call[] = [];
   const body = JSON.stringify({ user_id: 'u', prompt: 'hi', provider: 'echo' });
@@ -161,8 +179,7 @@ async function callUntil(url: string, key: string, isOver: () => boolean): Promi
   const connection = async (): Promise<void> => {
     while (!isOver()) {
       const sentMs = performance.now();
-      const from = { 'x-forwarded-for': `10.${randomInt(256)}.${randomInt(256)}.${randomInt(256)}` };
-      const sent = { method: 'POST', headers: { ...headers, ...from }, body };
+      const sent = { method: 'POST', headers: { ...headers, ...fromAnywhere() }, body };
       const answer = await fetch(`${url}/api/v1/generate`, sent);
       await answer.arrayBuffer();
       calls.push({ sentMs, status: answer.status });

@@ -88,7 +88,7 @@ export class Factory {
       lastUsed: null,
       expiresAt: null,
       compromisedAt: null,
-      leakedAt: null,
+      leakUrl: null,
       ...fields,
       userId,
     });

@@ -63,6 +63,21 @@ describeWithRedis('windows in Redis', () => {
     expect(states.map(({ waitMs }) => waitMs > 0)).toEqual([false, true]);
   });
 
+  it('take several places at once, all or none, and say when as many are free', async () => {
+    const tokens: Claim = { ...claim(3_000, 400), places: 1_000 };
+    expect(await takeMany([tokens], 10)).toBe(3);
+    expect((await windows.take([{ ...tokens, places: 0 }])).states[0]).toMatchObject({
+      waitMs: 0,
+      remaining: 0,
+    });
+    const { refused } = await windows.take([tokens]);
+    await new Promise((resolve) => setTimeout(resolve, refused?.waitMs));
+    expect((await windows.take([{ ...tokens, places: 3_001 }])).refused).toMatchObject({ waitMs: 400 });
+    expect(await takeMany([{ ...tokens, places: 1 }], 2)).toBe(2);
+    const { states } = await windows.take([{ ...tokens, places: 998 }]);
+    expect(states[0]).toMatchObject({ waitMs: 0, remaining: 2_000 });
+  });
+
   it('take nothing for a claim that only looks, which refuses all the same', async () => {
     const taken = claim(2);
     const looked: Claim = { ...taken, onlyLook: true };
