@@ -11,6 +11,7 @@ import { UsageHolds1795326262069 } from './1795326262069-usage-holds';
 import { AddUsageOutbox1795326331593 } from './1795326331593-add-usage-outbox';
 import { Prices1795328729897 } from './1795328729897-prices';
 import { KeyLeaks1795335005509 } from './1795335005509-key-leaks';
+import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 import { LeakUrl1795340100000 } from './1795340100000-leak-url';
@@ -30,6 +31,7 @@ export const migrations = [
   AddUsageOutbox1795326331593,
   Prices1795328729897,
   KeyLeaks1795335005509,
+  AddUsageEvents1795335379751,
   UsageArchives1795337300000,
   TellOfLocks1795338314715,
   LeakUrl1795340100000,

@@ -1,4 +1,3 @@
-import { isUtf8 } from 'node:buffer';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { SwaggerModule } from '@nestjs/swagger';
@@ -6,6 +5,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 
 import { AppModule } from './app.module';
+import { setUpBodies } from './body-parsers';
 import { answerBrokenRequest, answerUnroutable } from './broken-requests';
 import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
@@ -131,18 +131,6 @@ const contentSecurityPolicy = {
     frameAncestors: ["'none'"],
   },
 };
-
-/** Bodies are JSON in UTF-8 and nothing else. Bytes that are not would be stored as another text than was sent. */
-function setUpBodies(fastify: FastifyInstance): void {
-  const parseJson = fastify.getDefaultJsonParser('error', 'error');
-  fastify.removeAllContentTypeParsers();
-  fastify.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    const { rawBody } = request.routeOptions.config as { rawBody?: boolean };
-    if (rawBody) done(null, body);
-    else if (isUtf8(body)) void parseJson(request, body.toString('utf8'), done);
-    else done(CommonErrors.malformedRequest());
-  });
-}
 
 function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Metrics, log: Logger): void {
   fastify.addHook('onRoute', (route) => {

@@ -18,6 +18,7 @@ import { dataSourceOptions } from './platform/database/data-source-options';
 import { IdempotencyKey } from './platform/idempotency/idempotency-key.entity';
 import { UsageArchive } from './usage/archive/usage-archive.entity';
 import { Price } from './usage/price.entity';
+import { UsageEvent } from './usage/usage-event.entity';
 import { UsageHold } from './usage/usage-hold.entity';
 import { UsageHour } from './usage/usage-hour.entity';
 import { BackupCode } from './two-factor/backup-code.entity';
@@ -50,6 +51,7 @@ export const entities = [
   UsagePending,
   UsageArchive,
   UsageHold,
+  UsageEvent,
   Price,
   AuditEvent,
   AuditDetails,

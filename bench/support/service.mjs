@@ -38,13 +38,13 @@ export async function startService({ dist, databaseUrl, directory }, options = {
 /**
  * Signs up a user of a plan, by default `internal`, which has no quota, and makes him a key with the greatest rate limit.
  * @param database a connected pg client.
- * @returns his log-in, his key, and his password's hash.
+ * @returns his id, his log-in, its access token, his key, and his password's hash.
  */
 export async function makeCaller(url, database, name = 'bench', tier = 'internal') {
   const credentials = { email: `${name}@example.com`, password: PASSWORD };
   await post(`${url}/api/v1/auth/register`, credentials);
   const { rows } = await database.query(
-    `UPDATE users SET tier_override = $2 WHERE email = $1 RETURNING password_hash AS "passwordHash"`,
+    `UPDATE users SET tier_override = $2 WHERE email = $1 RETURNING id AS "userId", password_hash AS "passwordHash"`,
     [credentials.email, tier],
   );
   const { access_token: token } = await post(`${url}/api/v1/auth/login`, credentials);
@@ -52,7 +52,7 @@ export async function makeCaller(url, database, name = 'bench', tier = 'internal
   const { api_key: apiKey } = await post(`${url}/api/v1/auth/api-keys`, wanted, {
     authorization: `Bearer ${token}`,
   });
-  return { credentials, apiKey, passwordHash: rows[0].passwordHash };
+  return { ...rows[0], credentials, token, apiKey };
 }
 
 /** The metered call that is measured, as options of the load generator; the same for the service and its floor. */

@@ -100,7 +100,7 @@ function isConnectionFailure(thrown: unknown): boolean {
     /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006)/.test(code)
   )
     return true;
-  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout/.test(
+  return /Connection terminated|not queryable|timeout exceeded when trying to connect|Query read timeout/.test(
     thrown.message,
   );
 }

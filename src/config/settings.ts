@@ -136,6 +136,9 @@ export const settings = z.object({
     .describe(
       'Refuses new passwords known from data breaches: base URL of a service with the range protocol of Have I Been Pwned, such as `https://api.pwnedpasswords.com`. It is told five digits of a SHA-1, and waited for one second at most. Default: nobody is asked.',
     ),
+  REPORT_AGE_DAYS_MAX: integer(1, 366, 31).describe(
+    'How late usage that other services serve may be reported, in days.',
+  ),
   EXTRA_PERMISSIONS: commaList
     .refine(
       (names) => names.every((name) => /^[a-z][a-z0-9_.:-]{0,63}$/.test(name)),

@@ -24,6 +24,7 @@ export const GatewayErrors = {
     code: 'timestamp_out_of_range',
     status: 400,
     title: 'Timestamp out of range',
-    detail: 'What is reported must have been done within the last 31 days, and not in the future.',
+    detail: (days: number) =>
+      `What is reported must have been done within the last ${days} days, and not in the future.`,
   }),
 };

@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { UsageModule } from '../usage/usage.module';
 import { CapLook } from './cap-look';
+import { Customers } from './customers';
 import { ForwardController } from './forward.controller';
 import { GithubLeaks } from './github-leaks.service';
 import { GithubSigners } from './github-signers';
@@ -10,11 +11,28 @@ import { LeaksController } from './leaks.controller';
 import { SdkAuthController } from './sdk-auth.controller';
 import { SdkUsageController } from './sdk-usage.controller';
 import { TrackingService } from './tracking.service';
+import { UsageEventsController } from './usage-events.controller';
+import { UsageEventsService } from './usage-events.service';
 import { VerificationService } from './verification.service';
 
 @Module({
   imports: [ApiKeysModule, UsageModule],
-  controllers: [KeysController, LeaksController, ForwardController, SdkAuthController, SdkUsageController],
-  providers: [VerificationService, TrackingService, CapLook, GithubSigners, GithubLeaks],
+  controllers: [
+    KeysController,
+    LeaksController,
+    ForwardController,
+    SdkAuthController,
+    SdkUsageController,
+    UsageEventsController,
+  ],
+  providers: [
+    VerificationService,
+    TrackingService,
+    CapLook,
+    Customers,
+    UsageEventsService,
+    GithubSigners,
+    GithubLeaks,
+  ],
 })
 export class GatewayModule {}

@@ -11,10 +11,9 @@ import { type Tier, tiers } from '../common/principal';
 import { isTimestamp } from '../common/timestamp';
 import type { ClaimState } from '../limits/decision';
 import type { Plan } from '../users/plans';
+import { BoundedJson, METADATA_BYTES_MAX, OPERATION } from './reported';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
-const OPERATION = /^[A-Za-z][A-Za-z0-9_.:-]{0,63}$/;
-const METADATA_BYTES_MAX = 4_096;
 
 const operationDocs = {
   pattern: OPERATION.source,
@@ -38,17 +37,6 @@ class SdkTimestamp implements ValidatorConstraintInterface {
   }
 }
 
-@ValidatorConstraint({ name: 'boundedJson' })
-class BoundedJson implements ValidatorConstraintInterface {
-  validate(value: unknown): boolean {
-    return Buffer.byteLength(JSON.stringify(value)) <= METADATA_BYTES_MAX;
-  }
-
-  defaultMessage(): string {
-    return `must be at most ${METADATA_BYTES_MAX} bytes of JSON`;
-  }
-}
-
 export class CheckQueryDto {
   @ApiProperty(operationDocs)
   @Matches(OPERATION)
@@ -62,7 +50,8 @@ export class TrackDto {
 
   @ApiPropertyOptional({
     example: '2026-01-31T12:00:00',
-    description: 'When it was done, at most 31 days ago; without a zone it is UTC. Absent: now.',
+    description:
+      'When it was done, at most `REPORT_AGE_DAYS_MAX` (31) days ago; without a zone it is UTC. Absent: now.',
   })
   @Optional()
   @Validate(SdkTimestamp)

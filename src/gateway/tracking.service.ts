@@ -1,23 +1,21 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { Clock } from '../common/clock';
 import { formatUsd } from '../common/money';
 import type { RequestOrigin } from '../common/origin';
 import type { ApiKeyPrincipal } from '../common/principal';
+import { ENV, type Env } from '../config/env';
 import { rateLimited } from '../limits/limits.errors';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Ledger } from '../usage/ledger';
 import { PriceBook } from '../usage/price-book';
+import { bookedAt } from './booked-at';
 import { CapLook } from './cap-look';
 import { GatewayErrors } from './gateway.errors';
 import { CheckedDto, parseTimestamp, type TrackDto } from './sdk.dto';
 
-const AGE_MS_MAX = 31 * 24 * 3_600_000;
-/** Clocks differ. */
-const AHEAD_MS_MAX = 5 * 60_000;
-
 /** Of a report only the operation's price per call is charged; what was consumed elsewhere is not ours. */
-const NOTHING_CONSUMED = { provider: '', model: '', inputTokens: 0, outputTokens: 0 };
+const NOTHING_CONSUMED = { provider: null, model: null, inputTokens: 0, outputTokens: 0 };
 
 /** What clients report themselves: they ask before, and write down afterwards. */
 @Injectable()
@@ -28,6 +26,7 @@ export class TrackingService {
     private readonly ledger: Ledger,
     private readonly prices: PriceBook,
     private readonly caps: CapLook,
+    @Inject(ENV) private readonly env: Env,
   ) {}
 
   /**
@@ -53,9 +52,9 @@ export class TrackingService {
    */
   async track(principal: ApiKeyPrincipal, report: TrackDto, origin: RequestOrigin): Promise<void> {
     const now = this.clock.now();
-    const createdAt = report.timestamp === undefined ? now : parseTimestamp(report.timestamp);
-    const ageMs = now.getTime() - createdAt.getTime();
-    if (ageMs > AGE_MS_MAX || ageMs < -AHEAD_MS_MAX) throw GatewayErrors.timestampOutOfRange();
+    const doneAt = report.timestamp === undefined ? now : parseTimestamp(report.timestamp);
+    const createdAt = bookedAt(doneAt, now, this.env.REPORT_AGE_DAYS_MAX);
+    if (!createdAt) throw GatewayErrors.timestampOutOfRange(this.env.REPORT_AGE_DAYS_MAX);
     const { cost, version } = this.prices.price(report.operation, NOTHING_CONSUMED, createdAt);
     await this.ledger.append({
       id: origin.requestId,

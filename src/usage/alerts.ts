@@ -4,8 +4,8 @@ import { EntityManager } from 'typeorm';
 import { LOG } from '../common/log-token';
 import { parseUsd } from '../common/money';
 import { Mailer } from '../platform/mail/mailer';
-import { alertPercentage, type Caps } from './caps';
-import type { CapMonth, Closing } from './close-statement';
+import { alertPercentage, type Capped, type Caps } from './caps';
+import { type CapMonth, cappedOf, type Closing } from './close-statement';
 import type { Opening } from './open-statement';
 import { ALERT_MAILS } from './usage.mails';
 
@@ -40,9 +40,9 @@ export class Alerts {
   /** Looks at the months that a batch has changed. Nobody waits for the mails; the next batch sees what was missed. */
   look(months: readonly CapMonth[], closings: readonly Closing[]): void {
     if (months.length === 0) return;
-    const holds = closings.flatMap(({ hold }) => hold ?? []);
+    const capped = closings.flatMap((closing) => cappedOf(closing) ?? []);
     for (const month of months) {
-      for (const alert of dueOf(month, holds)) this.send(alert);
+      for (const alert of dueOf(month, capped)) this.send(alert);
     }
   }
 
@@ -80,13 +80,15 @@ export class Alerts {
 }
 
 /** The marks that a month has passed and not been told of. */
-function dueOf(month: CapMonth, holds: readonly Opening[]): Alert[] {
-  const hold = holds.find(({ userId, apiKeyId }) => month.scope_id === userId || month.scope_id === apiKeyId);
-  if (!hold) return [];
-  const isAccount = month.scope_id === hold.userId;
-  const { apiKeyUsd, accountUsd, tokens } = hold.caps;
+function dueOf(month: CapMonth, capped: readonly Capped[]): Alert[] {
+  const owner = capped.find(
+    ({ userId, apiKeyId }) => month.scope_id === userId || month.scope_id === apiKeyId,
+  );
+  if (!owner) return [];
+  const isAccount = month.scope_id === owner.userId;
+  const { apiKeyUsd, accountUsd, tokens } = owner.caps;
   const budget = isAccount ? accountUsd : apiKeyUsd;
-  const about = { userId: hold.userId, scopeId: month.scope_id, month: month.month };
+  const about = { userId: owner.userId, scopeId: month.scope_id, month: month.month };
 
   const alerts: Alert[] = [];
   const budgetUsed = budget === null ? 0 : alertPercentage(parseUsd(month.cost_usd), budget);

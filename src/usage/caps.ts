@@ -1,6 +1,6 @@
 import type { ApiError } from '../common/api-error';
 import { formatUsd, type NanoUsd } from '../common/money';
-import type { Principal } from '../common/principal';
+import type { ApiKeyPrincipal } from '../common/principal';
 import { plans } from '../users/plans';
 import { UsageErrors } from './usage.errors';
 
@@ -10,6 +10,13 @@ export interface Caps {
   readonly accountUsd: NanoUsd | null;
   /** Of the plan, where it refuses what goes beyond. */
   readonly tokens: bigint | null;
+}
+
+/** A key, or its owner's account, and what it is limited to. */
+export interface Capped {
+  readonly userId: string;
+  readonly apiKeyId: string | null;
+  readonly caps: Caps;
 }
 
 /** What a month has of something: `settled` is in the ledger, `held` is set aside for calls under way. */
@@ -26,10 +33,9 @@ export interface Standings {
 }
 
 /** The caps of a caller, or null for none: his calls then skip the whole mechanism. */
-export function capsOf(principal: Principal): Caps | null {
-  if (principal.kind !== 'api_key') return null;
-  const { apiKey, account } = principal.budgets;
-  const plan = plans[principal.tier];
+export function capsOf({ budgets, tier }: Pick<ApiKeyPrincipal, 'budgets' | 'tier'>): Caps | null {
+  const { apiKey, account } = budgets;
+  const plan = plans[tier];
   const tokens = plan.beyondIncluded === 'refused' ? BigInt(plan.tokensIncludedPerMonth) : null;
   if (apiKey === null && account === null && tokens === null) return null;
   return { apiKeyUsd: apiKey, accountUsd: account, tokens };

@@ -1,19 +1,34 @@
+import type { Capped } from './caps';
 import type { Opening } from './open-statement';
 import { NO_API_KEY } from './usage-hour.entity';
 import type { UsageLog } from './usage-log.entity';
 
-/**
- * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
- * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
- */
-export const CLOSE_SQL = `
-  WITH line AS (
+/** Claims the identities of reported events, in order; those that are taken are left out. */
+const NAMED = `
+  named AS (
+    INSERT INTO usage_events (user_id, identity, fingerprint, line_id)
+    SELECT reporter_id, identity, fingerprint, line_id
+    FROM unnest($20::uuid[], $21::bytea[], $22::bytea[], $23::uuid[]) WITH ORDINALITY
+         AS event (reporter_id, identity, fingerprint, line_id, position)
+    ORDER BY reporter_id, identity, position
+    ON CONFLICT (user_id, identity) DO NOTHING
+    RETURNING line_id
+  ), `;
+
+/** A reported event leaves a line only when its identity was claimed here. */
+const IS_NAMED = `
+    WHERE id NOT IN (SELECT unnest($23::uuid[])) OR id IN (SELECT line_id FROM named)`;
+
+/** {@link CLOSE_SQL} for a batch in which events are, and for one without, which is spared their part. */
+const closeSql = (hasEvents: boolean): string => `
+  WITH ${hasEvents ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
                             price_version)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
                          $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[],
                          $15::int[], $16::int[])
+                  AS asked (id)${hasEvents ? IS_NAMED : ''}
     ON CONFLICT (user_id, id, created_at) DO NOTHING
     RETURNING user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
@@ -57,15 +72,37 @@ export const CLOSE_SQL = `
     ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount
   )
   SELECT scope_id, month::text AS month, tokens, cost_usd, budget_alert, quota_alert FROM months
-  WHERE EXISTS (SELECT FROM freed WHERE freed.user_id = months.user_id)`;
+  WHERE user_id = ANY($19::uuid[])`;
+
+/**
+ * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
+ * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
+ */
+const CLOSE_SQL = { ofCalls: closeSql(false), withEvents: closeSql(true) };
 
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
   readonly line: UsageLog | null;
   readonly hold: Opening | null;
+  /** Of a call that another service has served and reported. */
+  readonly event?: ReportedEvent;
 }
 
-/** A month of whoever had a hold in the batch, as it is after it. */
+/** What makes a reported event the same as another. */
+export interface ReportedEvent {
+  readonly reporterId: string;
+  readonly identity: Buffer;
+  readonly fingerprint: Buffer;
+  /** Whom to tell when much of a cap is used. */
+  readonly capped: Capped | null;
+}
+
+/** The caps that a call counts against. */
+export function cappedOf({ hold, event }: Closing): Capped | null {
+  return hold ?? event?.capped ?? null;
+}
+
+/** A month of whoever has a cap in the batch, as it is after it. */
 export interface CapMonth {
   readonly scope_id: string;
   readonly month: string;
@@ -75,12 +112,13 @@ export interface CapMonth {
   readonly quota_alert: number;
 }
 
-/** The parameters of {@link CLOSE_SQL}: a column each. */
-export function closeParameters(closings: readonly Closing[]): unknown[] {
+/** The statement that closes a batch, and its parameters: a column each. */
+export function closeStatement(closings: readonly Closing[]): [sql: string, parameters: unknown[]] {
   const lines = closings.flatMap(({ line }) => line ?? []);
   const holds = closings.flatMap(({ hold }) => hold ?? []);
+  const events = closings.flatMap(({ line, event }) => (line && event ? { ...event, lineId: line.id } : []));
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
-  return [
+  const parameters = [
     column('id'),
     column('userId'),
     column('apiKeyId'),
@@ -99,5 +137,14 @@ export function closeParameters(closings: readonly Closing[]): unknown[] {
     column('priceVersion'),
     holds.map(({ userId }) => userId),
     holds.map(({ id }) => id),
+    closings.flatMap((closing) => cappedOf(closing)?.userId ?? []),
   ];
+  if (events.length === 0) return [CLOSE_SQL.ofCalls, parameters];
+  const named = [
+    events.map(({ reporterId }) => reporterId),
+    events.map(({ identity }) => identity),
+    events.map(({ fingerprint }) => fingerprint),
+    events.map(({ lineId }) => lineId),
+  ];
+  return [CLOSE_SQL.withEvents, [...parameters, ...named]];
 }

@@ -1,3 +1,4 @@
+import type { ApiError } from '../common/api-error';
 import { UsageErrors } from './usage.errors';
 
 const BATCH_MAX = 500;
@@ -36,16 +37,29 @@ export class GroupCommit<Item, Result = void> {
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
    */
   add(item: Item): Promise<Result> {
-    if (this.queue.length >= QUEUE_MAX)
-      return Promise.reject(UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 }));
-    const committed = new Promise<Result>((resolve, reject) => this.queue.push({ item, resolve, reject }));
-    this.writing ??= this.writeAll();
-    return committed;
+    if (this.queue.length >= QUEUE_MAX) return Promise.reject(busy());
+    return this.enqueue(item);
+  }
+
+  /**
+   * Adds items that come together: all of them, or none.
+   * @returns what became of each, once all are committed or refused.
+   * @throws ApiError `metering_busy` when the queue has no room for all.
+   */
+  async addAll(items: readonly Item[]): Promise<PromiseSettledResult<Result>[]> {
+    if (this.queue.length + items.length > QUEUE_MAX) throw busy();
+    return Promise.allSettled(items.map((item) => this.enqueue(item)));
   }
 
   /** Resolves when everything that was added is written or has failed. */
   async drained(): Promise<void> {
     await this.writing;
+  }
+
+  private enqueue(item: Item): Promise<Result> {
+    const committed = new Promise<Result>((resolve, reject) => this.queue.push({ item, resolve, reject }));
+    this.writing ??= this.writeAll();
+    return committed;
   }
 
   private async writeAll(): Promise<void> {
@@ -70,4 +84,8 @@ export class GroupCommit<Item, Result = void> {
       await this.writeBatch(batch.slice(middle));
     }
   }
+}
+
+function busy(): ApiError {
+  return UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 });
 }

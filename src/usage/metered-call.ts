@@ -57,7 +57,7 @@ export class MeteredCall {
    */
   async reserve(most: Consumption): Promise<void> {
     const { user } = this.request;
-    const caps = capsOf(user);
+    const caps = user.kind === 'api_key' ? capsOf(user) : null;
     if (!caps) return;
     const opening: Opening = {
       id: this.requestId,

@@ -1,15 +1,12 @@
 import { formatUsd, parseUsd } from '../common/money';
-import type { Caps, Most, Standings } from './caps';
+import type { Capped, Most, Standings } from './caps';
 
 /** A call that asks for room under its caps. */
-export interface Opening {
+export interface Opening extends Capped {
   readonly id: string;
-  readonly userId: string;
-  readonly apiKeyId: string | null;
   /** The first day of the month (UTC). */
   readonly month: string;
   readonly most: Most;
-  readonly caps: Caps;
   readonly expiresAt: Date;
 }
 

@@ -2,8 +2,9 @@ import { type NanoUsd, parseUsd } from '../common/money';
 
 /** What a call consumed, as its provider counts it. */
 export interface Consumption {
-  readonly provider: string;
-  readonly model: string;
+  /** Null, as for the model: nobody said. */
+  readonly provider: string | null;
+  readonly model: string | null;
   /** Those from the provider's cache included. */
   readonly inputTokens: number;
   readonly outputTokens: number;

@@ -2,13 +2,16 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
 /** What is kept of the request itself. */
 export interface UsageMetadata {
-  readonly path: string;
-  readonly method: string;
-  readonly status_code: number;
+  /** Absent, as the next two are, where another service has served the call. */
+  readonly path?: string;
+  readonly method?: string;
+  readonly status_code?: number;
   /** The caller's own end user, as the caller named him. */
   readonly end_user?: string;
-  /** What a client reported with its own call. */
+  /** What was reported with a call that was served elsewhere. */
   readonly reported?: Readonly<Record<string, unknown>>;
+  /** The event that reported it. */
+  readonly event?: { readonly source: string; readonly id: string };
 }
 
 /**

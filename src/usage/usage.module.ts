@@ -18,6 +18,7 @@ import { UsageLines } from './reading/usage-lines';
 import { UsageReadingController } from './reading/usage-reading.controller';
 import { UsageTimeseries } from './reading/usage-timeseries';
 import { UsageController } from './usage.controller';
+import { UsageEvent } from './usage-event.entity';
 import { UsageHold } from './usage-hold.entity';
 import { UsageHour } from './usage-hour.entity';
 import { UsageLog } from './usage-log.entity';
@@ -28,7 +29,16 @@ import { UsageService } from './usage.service';
 
 @Module({
   imports: [
-    TypeOrmModule.forFeature([UsageLog, UsageHour, UsageMonth, UsagePending, UsageHold, UsageArchive, Price]),
+    TypeOrmModule.forFeature([
+      UsageLog,
+      UsageHour,
+      UsageMonth,
+      UsagePending,
+      UsageHold,
+      UsageEvent,
+      UsageArchive,
+      Price,
+    ]),
     ApiKeysModule,
     AuditModule,
     UsersModule,

@@ -1,7 +1,7 @@
-import { Client } from 'pg';
 import { EntityManager } from 'typeorm';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { Holds } from '../../src/usage/holds';
+import { watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -239,36 +239,6 @@ describe('budgets and quotas', () => {
 async function openAllConnections({ app, env }: TestApp): Promise<void> {
   const db = app.get(EntityManager);
   await Promise.all(Array.from({ length: env.DATABASE_POOL_MAX }, () => db.query('SELECT pg_sleep(0.05)')));
-}
-
-/** Looks at a cap from a connection of its own, as fast as it can. */
-async function watchCap(
-  databaseUrl: string,
-  userId: string,
-  capUsd: string,
-): Promise<{ end(): Promise<{ looked: number; broken: number }> }> {
-  const client = new Client(databaseUrl);
-  await client.connect();
-  const seen = { looked: 0, broken: 0 };
-  const end = new AbortController();
-  const watching = (async () => {
-    while (!end.signal.aborted) {
-      const { rows } = await client.query(
-        'SELECT 1 FROM usage_months WHERE user_id = $1 AND cost_usd + held_usd > $2::numeric',
-        [userId, capUsd],
-      );
-      seen.looked += 1;
-      seen.broken += rows.length;
-    }
-    await client.end();
-  })();
-  return {
-    end: async () => {
-      end.abort();
-      await watching;
-      return seen;
-    },
-  };
 }
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {

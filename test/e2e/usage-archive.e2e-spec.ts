@@ -5,7 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { DataSource } from 'typeorm';
 import { createDataSource } from '../../src/data-source';
 import { type ArchivedMonth, archiveUsage } from '../../src/usage/archive/usage-archiver';
-import { CLOSE_SQL, closeParameters } from '../../src/usage/close-statement';
+import { closeStatement } from '../../src/usage/close-statement';
 import { Ledger } from '../../src/usage/ledger';
 import type { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
@@ -135,7 +135,7 @@ describe('archiving the ledger', () => {
     await append([at('2024-01-05T00:00:00Z')]);
     const writer = t.db.dataSource.createQueryRunner();
     await writer.startTransaction();
-    await writer.query(CLOSE_SQL, closeParameters([{ line: late, hold: null }]));
+    await writer.query(...closeStatement([{ line: late, hold: null }]));
     const refused = expect(archive('2024-02')).rejects.toThrow(
       'usage_logs_2024_01 holds 2 lines and its file 1',
     );

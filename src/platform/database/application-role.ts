@@ -5,6 +5,8 @@ import type { EntityManager } from 'typeorm';
 const restricted: Readonly<Record<string, string>> = {
   migrations: 'SELECT',
   usage_archives: 'SELECT',
+  // What was reported once is booked once, for good.
+  usage_events: 'SELECT, INSERT',
   // Of a line, only what is known of persons can be erased.
   usage_logs: 'SELECT, INSERT, UPDATE (ip_address, user_agent, metadata)',
   // An event is given its place in the chain, once, which a trigger sees to.

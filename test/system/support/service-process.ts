@@ -51,6 +51,10 @@ export class ServiceProcess {
     return this.said;
   }
 
+  get isRunning(): boolean {
+    return this.child !== undefined && !hasEnded(this.child);
+  }
+
   /** Resolves when `/health/ready` answers 200; @throws Error with what the service said when it ends before. */
   async start(): Promise<void> {
     this.said = '';

@@ -1,0 +1,61 @@
+const BATCH = 500_000;
+const OTHERS = 5_000;
+
+/**
+ * Fills the ledger up to `rows` lines, evenly over a span of time: every other one of `userId`, the rest of 5,000 more users;
+ * three models each. Then every sum is made from the lines, as the migration that brought the sums did.
+ * @param database a connected pg client of the owner of the tables.
+ */
+export async function fillLedger(database, userId, { rows, from, until }) {
+  const { rows: kept } = await database.query('SELECT count(*)::int AS count FROM usage_logs');
+  await database.query(
+    `SELECT usage_logs_make_partition(month) FROM generate_series(date_trunc('month', $1::timestamptz), $2, '1 month') AS month`,
+    [from, until],
+  );
+  const more = rows - kept[0].count;
+  for (let first = 0; first < more; first += BATCH) {
+    await database.query(INSERT_LINES, [
+      first,
+      Math.min(first + BATCH, more) - 1,
+      more,
+      from,
+      until,
+      userId,
+      OTHERS,
+    ]);
+  }
+  await database.query('BEGIN');
+  for (const sql of SUMS) await database.query(sql);
+  await database.query('COMMIT');
+  for (const table of ['usage_logs', 'usage_hours', 'usage_months'])
+    await database.query(`VACUUM (ANALYZE) ${table}`);
+  await database.query('CHECKPOINT');
+}
+
+/** Ids are of version 7, as the service makes them: their times are those of the lines. */
+const INSERT_LINES = `
+  INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, cached_tokens,
+                          tokens_used, cost_usd, price_version, ip_address, user_agent, metadata, created_at)
+  SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8'
+          || substr(hash, 4, 15))::uuid,
+         CASE WHEN n % 2 = 0 THEN $6::uuid ELSE md5((n / 2 % $7::int)::text)::uuid END,
+         NULL, 'generate', 'openai', 'model-' || n % 3, 100, 50, 0, 150, 0.015, 0, '192.0.2.1', 'bench',
+         '{"path": "/api/v1/generate", "method": "POST", "status_code": 200, "end_user": "somebody"}', at
+  FROM (SELECT n, $4::timestamptz + ($5::timestamptz - $4::timestamptz) * (n::float8 / $3::int) AS at,
+               md5(n || ' of ' || $3::int) AS hash
+        FROM generate_series($1::int, $2::int) AS n) AS line`;
+
+const SUMS = [
+  'DELETE FROM usage_hours',
+  'DELETE FROM usage_months',
+  'DELETE FROM usage_pending',
+  `INSERT INTO usage_hours (user_id, hour, api_key_id, operation, provider, model, requests, input_tokens, output_tokens, cost_usd)
+   SELECT user_id, date_trunc('hour', created_at, 'UTC'), coalesce(api_key_id, '00000000-0000-0000-0000-000000000000'),
+          operation, coalesce(provider, ''), coalesce(model, ''), count(*), sum(input_tokens), sum(output_tokens), sum(cost_usd)
+   FROM usage_logs GROUP BY 1, 2, 3, 4, 5, 6`,
+  `INSERT INTO usage_months (user_id, scope_id, month, requests, tokens, cost_usd)
+   SELECT user_id, user_id, date_trunc('month', created_at, 'UTC') AT TIME ZONE 'UTC', count(*), sum(tokens_used), sum(cost_usd)
+   FROM usage_logs GROUP BY 1, 2, 3`,
+  `INSERT INTO usage_pending (user_id, meter, amount)
+   SELECT user_id, 'tokens', sum(tokens_used) FROM usage_logs GROUP BY 1`,
+];
