@@ -53,7 +53,7 @@ export class AuthService {
     const made = await this.db.transaction(async (tx) => {
       const user = await this.users.create(input, tx);
       // A taken address costs the statements of a new one, or the answer's time would tell what the answer does not.
-      const subjectId = user ? user.id : await this.users.idOf(email, tx);
+      const subjectId = await this.users.idOf(email, tx);
       const purpose = user ? 'verify_email' : 'sign_up_attempt';
       await this.audit.record(
         user

@@ -39,6 +39,8 @@ interface ProvenLogin {
   /** Null: the account has no second factor. */
   readonly proof: Proof | null;
   readonly newHash?: string | undefined;
+  /** Whether a log-in since then stops this one: a challenge opens one session. */
+  readonly once: boolean;
   /** The answer when something of it is not true any more. */
   readonly refusal: ErrorFactory<[]>;
 }
@@ -78,7 +80,7 @@ export class LoginService {
     const newHash = this.passwords.needsRehash(user.passwordHash)
       ? await this.passwords.hash(password)
       : undefined;
-    return this.openSession({ user, target, proof, newHash, refusal }, origin);
+    return this.openSession({ user, target, proof, newHash, once: false, refusal }, origin);
   }
 
   /**
@@ -98,7 +100,7 @@ export class LoginService {
     const mayGuess = await this.attempts.take(target, origin);
     const proof = mayGuess ? await this.twoFactor.examine(user.id, code) : null;
     if (!proof) throw this.refused(refusal, user, origin);
-    return this.openSession({ user, target, proof, refusal }, origin);
+    return this.openSession({ user, target, proof, once: true, refusal }, origin);
   }
 
   /**
@@ -115,13 +117,13 @@ export class LoginService {
 
   /** Uses up what a user has shown, and opens his session. @throws ApiError the refusal. */
   private async openSession(
-    { user, target, proof, newHash, refusal }: ProvenLogin,
+    { user, target, proof, newHash, once, refusal }: ProvenLogin,
     origin: RequestOrigin,
   ): Promise<Login> {
     const by = { id: user.id, origin };
     const isReset = proof?.kind === 'reset';
     const opened = await this.db.transaction(async (tx) => {
-      if (!(await this.users.noteLogin(user, newHash, tx))) throw this.refused(refusal, user, origin);
+      if (!(await this.users.noteLogin(user, newHash, once, tx))) throw this.refused(refusal, user, origin);
       if (proof && !(await this.twoFactor.use(proof, by, user.id, tx)))
         throw this.refused(refusal, user, origin);
       await this.attempts.giveBack(target, tx);

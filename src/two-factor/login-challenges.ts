@@ -10,7 +10,8 @@ const LIFE_MS = 5 * 60_000;
 
 /**
  * What the first step of a log-in gives to an account with a second factor: `<end>.<user's id>.<MAC>`. It says that its
- * bearer knew the password, which ends with a change of it, and opens nothing but the second step. None is stored.
+ * bearer knew the password and opens nothing but the second step. None is stored: a change of the password ends it, and
+ * so does any log-in, its own among them.
  */
 @Injectable()
 export class LoginChallenges {
@@ -35,8 +36,9 @@ export class LoginChallenges {
     return right && right.length === given.length && timingSafeEqual(right, given) ? user : null;
   }
 
-  private write({ id, passwordHash }: User, endMs: number): string {
-    const mac = this.derivation.mac('login-challenge', `${endMs}:${id}:${passwordHash}`);
+  private write({ id, passwordHash, lastLogin }: User, endMs: number): string {
+    const context = `${endMs}:${id}:${passwordHash}:${lastLogin?.getTime() ?? ''}`;
+    const mac = this.derivation.mac('login-challenge', context);
     return `${endMs}.${id}.${mac.toString('base64url')}`;
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { EntityManager } from 'typeorm';
+import { EntityManager, IsNull } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
@@ -142,10 +142,16 @@ export class UsersService {
 
   /**
    * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
+   * @param once whether another log-in since the account was read stops this one.
    * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
    * the log-in must not go on then.
    */
-  async noteLogin(user: User, newHash: string | undefined, tx: EntityManager = this.db): Promise<boolean> {
+  async noteLogin(
+    user: User,
+    newHash: string | undefined,
+    once: boolean,
+    tx: EntityManager = this.db,
+  ): Promise<boolean> {
     const lastLogin = this.clock.now();
     const { affected } = await tx.update(
       User,
@@ -154,6 +160,7 @@ export class UsersService {
         passwordHash: user.passwordHash,
         twoFactorEnabled: user.twoFactorEnabled,
         isActive: true,
+        ...(once && { lastLogin: user.lastLogin ?? IsNull() }),
       },
       { lastLogin, ...(newHash && { passwordHash: newHash }) },
     );

@@ -13,7 +13,7 @@ function forge(header: Json, claims: Json, secret = TEST_SECRETS.JWT_SECRET_KEY,
   return `${body}.${createHmac(digest, secret).update(body).digest('base64url')}`;
 }
 
-describe('access tokens', () => {
+describe('T30: access tokens', () => {
   let t: TestApp;
   let token: string;
   let header: Json;
@@ -119,7 +119,7 @@ describe('access tokens', () => {
   });
 });
 
-describe('access tokens with ES256', () => {
+describe('T30: access tokens with ES256', () => {
   const pem = (): string =>
     generateKeyPairSync('ec', { namedCurve: 'P-256' })
       .privateKey.export({ type: 'pkcs8', format: 'pem' })

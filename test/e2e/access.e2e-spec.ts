@@ -127,7 +127,7 @@ describe('access', () => {
     expect((await sendSpelled(t.url, 'GET', '/health/live', elsewhere)).body).toEqual({ status: 'alive' });
   });
 
-  it('takes nobody for a user because a field, a parameter or a header names one', async () => {
+  it('T1: takes nobody for a user because a field, a parameter or a header names one', async () => {
     const victim = await t.make.user();
     const before = await storedState(t);
     const query = `?user_id=${victim.id}&userId=${victim.id}&user=${victim.id}&sub=${victim.id}`;
@@ -241,7 +241,7 @@ describe('access', () => {
     ).toBe(200);
   });
 
-  it('answers 401 to 2,000 made-up credentials', async () => {
+  it('T31: answers 401 to 2,000 made-up credentials', async () => {
     const [{ token }, { key }] = [await t.make.user(), await t.make.apiKey()];
     const values = madeUpCredentials(token, key, 2_000, SEED);
     const wrong = await inBatches(values, async ([name, value]) => {

@@ -147,7 +147,7 @@ describe('admins', () => {
   });
 
   describe('suspending', () => {
-    it('shuts the account out at once, with every session and key, and says so in the log', async () => {
+    it('T14: shuts the account out at once, with every session and key, and says so in the log', async () => {
       const user = await t.make.user();
       const { key } = await t.make.apiKey({ userId: user.id });
       const answer = await t.http.post(`/admin/users/${user.id}/suspend`, { bearer: admin.token });

@@ -53,7 +53,7 @@ describe('accounts', () => {
       expect(answer.body.code).toBe('email_taken');
     });
 
-    it('makes one account of fifty sign-ups at once, in eight spellings', async () => {
+    it('T4, T20: makes one account of fifty sign-ups at once, in eight spellings', async () => {
       const spellings = (name: string): string[] => [
         `${name}@example.com`,
         `${name.toUpperCase()}@example.com`,
@@ -118,7 +118,7 @@ describe('accounts', () => {
     });
     afterAll(() => safe.close());
 
-    it('answers a taken address like a new one, and tells its owner', async () => {
+    it('T16: answers a taken address like a new one, and tells its owner', async () => {
       const { email, id } = await safe.make.user();
       const fields = { password: 'a long enough one', first_name: 'Eve', company: 'Spies' };
       const taken = await safe.http.from().post('/auth/register', { body: { email, ...fields } });
@@ -163,7 +163,7 @@ describe('accounts', () => {
       expect(me.body.id).toBe(id);
     });
 
-    it('answers the same for a wrong password, an unknown address and a suspended account', async () => {
+    it('T16: answers the same for a wrong password, an unknown address and a suspended account', async () => {
       const known = await t.make.user();
       const suspended = await t.make.user({ isActive: false });
       const attempts = [
@@ -206,7 +206,7 @@ describe('accounts', () => {
       expect((await t.http.from().post('/auth/login', { body })).status).toBe(200);
     });
 
-    it('does not open a bcrypt account with what only shares its first 72 bytes', async () => {
+    it('T23: does not open a bcrypt account with what only shares its first 72 bytes', async () => {
       const beginning = 'a'.repeat(72);
       const user = await t.make.user({ passwordHash: await bcrypt.hash(`${beginning}X`, 4) });
       const answer = await t.http
@@ -215,7 +215,7 @@ describe('accounts', () => {
       expect(answer.status).toBe(401);
     });
 
-    it('lets twenty right log-ins in at once', async () => {
+    it('T12: lets twenty right log-ins in at once', async () => {
       const { email } = await t.make.user();
       const answers = await Promise.all(
         Array.from({ length: 20 }, () =>
@@ -254,7 +254,7 @@ describe('accounts', () => {
       expect(answer.body.errors[0].field).toBe(field);
     });
 
-    it('refuses a suspended user at once, with the token he has', async () => {
+    it('T14: refuses a suspended user at once, with the token he has', async () => {
       const user = await t.make.user();
       await t.db.update(User, { id: user.id }, { isActive: false });
       expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(401);

@@ -115,7 +115,7 @@ describe('bad input', () => {
     expect(await faults([...oneByOne, ...together])).toEqual([]);
   });
 
-  it('never makes mail go anywhere but to one plain address', async () => {
+  it('T19: never makes mail go anywhere but to one plain address', async () => {
     const cases = fieldsIn('body')
       .filter(({ schema }) => schema.format === 'email')
       .flatMap(({ route, name }) =>

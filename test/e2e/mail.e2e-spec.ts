@@ -138,7 +138,7 @@ describe('mail', () => {
     expect(ids).toEqual([ids[0], ids[0]]);
   });
 
-  it('waits for a server that is down, across a restart of the service, and then arrives once', async () => {
+  it('waits for a server that is down all along, also across a restart; sign-up answers 200, and each mail arrives once when the server is back', async () => {
     const databaseUrl = await makeDatabase();
     const first = await startAnother(databaseUrl);
     await smtp.stop();

@@ -106,7 +106,7 @@ describe('passwords', () => {
   });
 
   describe('POST /auth/password/reset', () => {
-    it('answers the same for known, unknown and suspended addresses, and mails only the first', async () => {
+    it('T16: answers the same for known, unknown and suspended addresses, and mails only the first', async () => {
       const [known, suspended] = [await t.make.user(), await t.make.user({ isActive: false })];
       const unknown = t.make.email();
       const answers = await Promise.all([known.email, suspended.email, unknown].map(askForReset));

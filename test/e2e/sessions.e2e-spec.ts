@@ -34,7 +34,7 @@ describe('sessions', () => {
       expect(await me(body.access_token)).toBe(200);
     });
 
-    it('gives fifty tries at once the same successor, and a session with one child', async () => {
+    it('T5: gives fifty tries at once the same successor, and a session with one child', async () => {
       const { refreshToken, sessionId } = await t.make.user();
       const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(refreshToken)));
       expect(answers.map(({ status }) => status)).toEqual(Array(50).fill(200));

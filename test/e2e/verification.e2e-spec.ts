@@ -59,7 +59,7 @@ describe('proving an e-mail address', () => {
       expect(await isVerified(email)).toBe(true);
     });
 
-    it('works once, of fifty tries at once', async () => {
+    it('T4: works once, of fifty tries at once', async () => {
       const token = await linkToken(await register());
       const answers = await Promise.all(
         Array.from({ length: 50 }, () => t.http.from().post('/auth/verify-email', { body: { token } })),
@@ -76,7 +76,7 @@ describe('proving an e-mail address', () => {
       expect(await isVerified(email)).toBe(false);
     });
 
-    it('refuses a token with any bit changed, and no token at all', async () => {
+    it('T24: refuses a token with any bit changed, and no token at all', async () => {
       const token = await linkToken(await register());
       const bytes = Buffer.from(token, 'base64url');
       const changed = [...bytes.keys()].map((i) => {
@@ -113,7 +113,7 @@ describe('proving an e-mail address', () => {
       expect(await isVerified(email)).toBe(false);
     });
 
-    it('links to PUBLIC_URL, whatever the request says the host is', async () => {
+    it('T18: links to PUBLIC_URL, whatever the request says the host is', async () => {
       const email = t.make.email();
       await t.http.from().post('/auth/register', {
         body: { email, password: 'a long enough one' },
