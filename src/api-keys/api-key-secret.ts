@@ -14,6 +14,9 @@ const PREFIX_LENGTH = 13;
 /** What every key of this service begins with, whatever its environment. */
 export const API_KEY_BEGINNING = 'ctx_';
 
+/** The same with the environment: what a key in a customer's hands can begin with. */
+export const OWN_KEY_BEGINNINGS: readonly string[] = ['ctx_live_', 'ctx_test_'];
+
 /** A key as it is made: the key for its owner, the rest for the table. */
 export interface ApiKeySecret {
   readonly key: string;

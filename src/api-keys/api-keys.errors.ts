@@ -72,6 +72,20 @@ export const ApiKeyErrors = {
     title: 'No such account',
     detail: 'There is no account with this e-mail address. Its owner has to sign up first.',
   }),
+  unprovenAddress: defineError({
+    code: 'owner_not_verified',
+    status: 400,
+    title: 'Owner not verified',
+    detail:
+      'The account with this e-mail address has not proven that the address is its own, or is suspended. Keys go to their owner alone: ask him to verify his address first.',
+  }),
+  prefixIsKey: defineError({
+    code: 'key_prefix_is_whole_key',
+    status: 400,
+    title: 'The whole key as its prefix',
+    detail:
+      'key_prefix is stored readable. Send the first characters of the key only, as many as its owner needs to know it by.',
+  }),
   emailNotVerified: defineError({
     code: 'email_not_verified',
     status: 403,

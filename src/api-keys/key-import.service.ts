@@ -6,7 +6,7 @@ import { ENV, type Env } from '../config/env';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { Mailer } from '../platform/mail/mailer';
 import { User } from '../users/user.entity';
-import { API_KEY_BEGINNING } from './api-key-secret';
+import { hashApiKey, OWN_KEY_BEGINNINGS } from './api-key-secret';
 import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeyErrors } from './api-keys.errors';
 import { addKey, checkSettings, type NewApiKey } from './key-making';
@@ -45,7 +45,7 @@ export class KeyImport {
     @Inject(ENV) env: Env,
   ) {
     this.permissions = knownPermissions(env.EXTRA_PERMISSIONS);
-    this.prefixes = [API_KEY_BEGINNING, ...env.IMPORTED_KEY_PREFIXES];
+    this.prefixes = [...OWN_KEY_BEGINNINGS, ...env.IMPORTED_KEY_PREFIXES];
   }
 
   /** Takes over what can be taken, all in one transaction; the others are told apart by their outcome. */
@@ -80,10 +80,13 @@ export class KeyImport {
   ): Promise<ImportOutcome> {
     if (!this.prefixes.some((known) => prefix.startsWith(known)))
       throw ApiKeyErrors.unknownKeyPrefix(this.prefixes);
+    if (hashApiKey(prefix) === hash) throw ApiKeyErrors.prefixIsKey();
     const now = this.clock.now();
     checkSettings(settings, this.permissions, now);
     const owner = await tx.findOne(User, { where: { email }, lock: { mode: 'pessimistic_write' } });
     if (!owner) throw ApiKeyErrors.nobodysAddress();
+    // Anybody can sign up with the address of somebody whose keys are to come.
+    if (!owner.isVerified || !owner.isActive) throw ApiKeyErrors.unprovenAddress();
 
     const known = await tx.findOne(ApiKeyVersion, { where: { keyHash: hash }, relations: { apiKey: true } });
     if (known)

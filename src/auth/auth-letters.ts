@@ -112,9 +112,9 @@ export class AuthLetters {
       subject: 'Somebody tries to guess your password',
       before: [
         `So many wrong passwords or codes were tried at your account at ${this.publicUrl} that, for 15 minutes, not even the right ones are taken.`,
-        'Nobody got in, and programs and devices that are logged in go on.',
+        'These guesses opened nothing, and programs and devices that are logged in go on.',
         `If it was you: wait, or ask for a new password, which ends the wait.`,
-        'If it was not you: you need not do anything. With a long password and two-factor authentication, guessing leads nowhere.',
+        'If it was not you: look through your sessions, and end those that you do not know. With a long password and two-factor authentication, guessing leads nowhere.',
       ],
     };
   }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { Clock } from '../common/clock';
 import { PolarClient } from './polar-client';
+import { PolarFailure } from './polar-failure';
 
 /** At the first look there is none before it. Polar keeps what it could not deliver for 90 days. */
 const FIRST_LOOK_BACK_MS = 7 * 86_400_000;
@@ -33,7 +34,20 @@ export class WebhookRedelivery {
       [[...failed]],
     );
     for (const { id } of stored) failed.delete(id);
-    for (const id of failed) await this.polar.redeliverWebhookEvent(id);
-    return failed.size;
+    let asked = 0;
+    for (const id of failed) if (await this.askForOne(id)) asked += 1;
+    return asked;
+  }
+
+  /** What Polar does not repeat, being gone or archived meanwhile, must not keep back the others. */
+  private async askForOne(id: string): Promise<boolean> {
+    try {
+      await this.polar.redeliverWebhookEvent(id);
+      return true;
+    } catch (error) {
+      if (error instanceof PolarFailure && (error.kind === 'not_found' || error.kind === 'refused'))
+        return false;
+      throw error;
+    }
   }
 }

@@ -7,7 +7,7 @@ import { GatewayErrors } from './gateway.errors';
 
 const BELIEVED_MS = 60 * 60_000;
 /** However many reports name keys that are unknown, the list is not read more often. */
-const READ_AGAIN_MS = 10_000;
+const READ_AGAIN_MS = 120_000;
 const TIMEOUT_MS = 5_000;
 
 const keyList = z.object({
@@ -40,7 +40,8 @@ export class GithubSigners {
         this.reading = this.read(nowMs).finally(() => (this.reading = undefined));
       }
       if (this.reading) await this.reading;
-      else if (isStale) throw GatewayErrors.signersUnavailable();
+      // Nobody knows whether the list names this key by now.
+      else if (isStale || this.triedAtMs > this.readAtMs) throw GatewayErrors.signersUnavailable();
     }
     return this.keys.get(identifier);
   }

@@ -371,6 +371,7 @@ describeAlone('usage on its way to Polar', () => {
       t.clock.advance(3 * 86_400 * SECOND_MS);
       failed(4 * 1_440);
       failed(5, true);
+      store.forgotten.add(failed(3 * 1_440 - 5));
       const [missed, late] = [failed(2 * 1_440), failed(5)];
       const arrived = failed(10);
       await deliver(t, store.deliver('order.paid', { id: uuidv7() }, { id: arrived }));

@@ -133,6 +133,26 @@ describe('imported keys', () => {
     expect(await t.db.countBy(ApiKey, { userId: other.id })).toBe(0);
   });
 
+  it('go to nobody who has not proven the address, or is suspended', async () => {
+    for (const change of ['is_verified = false', 'is_active = false']) {
+      const user = await t.make.user();
+      await t.db.query(`UPDATE users SET ${change} WHERE id = $1`, [user.id]);
+      const text = newText();
+      const [taken] = await results(itemOf(text, { email: user.email }));
+      expect(taken).toMatchObject({ status: 'invalid', code: 'owner_not_verified' });
+      expect((await use(text)).status).toBe(401);
+    }
+  });
+
+  it('are never stored whole as what they begin with, nor under a beginning that is never looked up', async () => {
+    const text = 'sk_live_0123456789abcdef';
+    const taken = await results(
+      itemOf(text, { key_prefix: text }),
+      itemOf(newText('ctx_old_'), { key_prefix: 'ctx_old_' }),
+    );
+    expect(taken.map(({ code }) => code)).toEqual(['key_prefix_is_whole_key', 'unknown_key_prefix']);
+  });
+
   it('are as many as the plan allows, also when imported many times at once', async () => {
     const told = await Promise.all(
       Array.from({ length: 4 }, () => results(itemOf(newText()), itemOf(newText()))),

@@ -78,6 +78,8 @@ export class PolarStore {
     created_at: string;
     webhook_event: { id: string; created_at: string; is_archived: boolean };
   }[] = [];
+  /** The ids of events that are listed and nevertheless gone. */
+  readonly forgotten = new Set<string>();
   /** The ids of events that are to be delivered again. */
   readonly redeliveries: string[] = [];
   /** A customer whose events are refused, with their places or without. */

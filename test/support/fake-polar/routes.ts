@@ -244,7 +244,8 @@ function listDeliveries(store: PolarStore, { query }: PolarRequest): unknown {
 }
 
 function redeliver(store: PolarStore, _request: PolarRequest, id: string): unknown {
-  if (!store.deliveries.some(({ webhook_event: event }) => event.id === id)) throw Refusal.notFound();
+  if (!store.deliveries.some(({ webhook_event: event }) => event.id === id) || store.forgotten.has(id))
+    throw Refusal.notFound();
   store.redeliveries.push(id);
   return null;
 }
