@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { checkAnswer } from './openapi-checker';
+import { noteExchange } from './secret-search';
 
 /** What a test sends. */
 export interface Sent {
@@ -82,7 +83,9 @@ export class Http {
       text,
       body: isJson && text ? JSON.parse(text) : undefined,
     };
-    checkAnswer(method, new URL(url).pathname, answer);
+    const { pathname } = new URL(url);
+    noteExchange(method, pathname, body, answer);
+    checkAnswer(method, pathname, answer);
     return answer;
   }
 }

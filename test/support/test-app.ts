@@ -22,6 +22,7 @@ import { Factory } from './factory';
 import { Http } from './http';
 import { jobsSettled } from './jobs';
 import { useOpenApi } from './openapi-checker';
+import { strayedSecrets } from './secret-search';
 import { TestClock } from './test-clock';
 
 export const TEST_SECRETS = {
@@ -152,6 +153,11 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     for (const one of [app, ...others]) await one.close();
     await owner.destroy();
     await database.drop();
+    const strayed = strayedSecrets(
+      logLines,
+      mailboxes.flatMap((mailbox) => mailbox.mails()),
+    );
+    if (strayed.length > 0) throw new Error(`Secrets are where they do not belong: ${strayed.join('; ')}`);
     if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
   };
   let closed: Promise<void> | undefined;
