@@ -1,3 +1,4 @@
+import type { EntityManager } from 'typeorm';
 import type { KeptMail } from '../../src/platform/mail/development-mailbox';
 
 /** Fields of answers that hand a secret out, and the only places where it may stand. */
@@ -44,11 +45,35 @@ export function noteExchange(
   }
 }
 
+/** A row of a table, as text. */
+export interface StoredRow {
+  readonly table: string;
+  readonly row: string;
+}
+
+/** Every row of every table. @param db of a role that may read them all. */
+export async function storedRows(db: EntityManager): Promise<StoredRow[]> {
+  const tables = await db.query<{ name: string }[]>(
+    `SELECT format('%I.%I', table_schema, table_name) AS name FROM information_schema.tables
+     WHERE table_schema IN ('public', 'pgboss') AND table_type = 'BASE TABLE'`,
+  );
+  const rows: StoredRow[] = [];
+  for (const { name: table } of tables) {
+    const texts = await db.query<{ row: string }[]>(`SELECT t::text AS row FROM ${table} t`);
+    rows.push(...texts.map(({ row }) => ({ table, row })));
+  }
+  return rows;
+}
+
 /**
- * Where a secret stands that does not belong there: any in the log; one of an answer in another answer's other field or
- * in a mail; a mailed one in an answer, or in mails to two addresses.
+ * Where a secret stands that does not belong there: any in the log or in a table; one of an answer in another answer's
+ * other field or in a mail; a mailed one in an answer, or in mails to two addresses.
  */
-export function strayedSecrets(logLines: readonly string[], mails: readonly KeptMail[]): string[] {
+export function strayedSecrets(
+  logLines: readonly string[],
+  mails: readonly KeptMail[],
+  rows: readonly StoredRow[],
+): string[] {
   const issued = new Set(exchanges.flatMap((exchange) => [...exchange.issued]));
   const addressees = new Map<string, string>();
   const findings: string[] = [];
@@ -67,6 +92,10 @@ export function strayedSecrets(logLines: readonly string[], mails: readonly Kept
   for (const line of logLines) {
     if (holds(line, issued) || holds(line, addressees) || holdsPassword(line))
       findings.push(`a secret in the log: ${(JSON.parse(line) as { msg?: string }).msg ?? 'no message'}`);
+  }
+  for (const { table, row } of rows) {
+    if (holds(row, issued) || holds(row, addressees) || holdsPassword(row))
+      findings.push(`a secret in the table ${table}`);
   }
   return [...new Set(findings)].slice(0, FINDINGS_MAX);
 }

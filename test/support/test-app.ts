@@ -22,7 +22,7 @@ import { Factory } from './factory';
 import { Http } from './http';
 import { jobsSettled } from './jobs';
 import { useOpenApi } from './openapi-checker';
-import { strayedSecrets } from './secret-search';
+import { storedRows, strayedSecrets } from './secret-search';
 import { TestClock } from './test-clock';
 
 export const TEST_SECRETS = {
@@ -149,6 +149,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   const db = owner.manager;
   const close = async (): Promise<void> => {
     const findings = await verifyUsage(db);
+    const rows = await storedRows(db);
     await balancer?.end();
     for (const one of [app, ...others]) await one.close();
     await owner.destroy();
@@ -156,6 +157,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     const strayed = strayedSecrets(
       logLines,
       mailboxes.flatMap((mailbox) => mailbox.mails()),
+      rows,
     );
     if (strayed.length > 0) throw new Error(`Secrets are where they do not belong: ${strayed.join('; ')}`);
     if (findings.length > 0) throw new Error(`Sums differ from the ledger: ${JSON.stringify(findings)}`);
