@@ -18,23 +18,28 @@ const base = {
   moduleFileExtensions: ['ts', 'js', 'mjs', 'cjs', 'json', 'node'],
 };
 
+/** What takes long, and CI does besides: npm run test:slow. One file after the other, for some are about time. */
+const slow = { ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**/*.spec.ts'] };
+
 module.exports = {
   // Many tests wait for processes they started, so every core may have one.
-  maxWorkers: '100%',
+  maxWorkers: process.env.SLOW ? 1 : '100%',
   testTimeout: 60_000,
-  projects: [
-    { ...base, displayName: 'unit', testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/*.spec.ts'] },
-    {
-      ...base,
-      displayName: 'e2e',
-      testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
-      globalSetup: '<rootDir>/test/support/global-setup.ts',
-      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
-    },
-    { ...base, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.spec.ts'] },
-    // What takes long, and CI does besides: npm run test:slow
-    ...(process.env.SLOW
-      ? [{ ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**/*.spec.ts'] }]
-      : []),
-  ],
+  projects: process.env.SLOW
+    ? [slow]
+    : [
+        {
+          ...base,
+          displayName: 'unit',
+          testMatch: ['<rootDir>/src/**/*.spec.ts', '<rootDir>/test/*.spec.ts'],
+        },
+        {
+          ...base,
+          displayName: 'e2e',
+          testMatch: ['<rootDir>/test/e2e/**/*.e2e-spec.ts'],
+          globalSetup: '<rootDir>/test/support/global-setup.ts',
+          globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+        },
+        { ...base, displayName: 'system', testMatch: ['<rootDir>/test/system/**/*.spec.ts'] },
+      ],
 };
