@@ -1,3 +1,4 @@
+import { noteExchange, strayedSecrets } from '../support/secret-search';
 import { startTestApp, type TestApp } from '../support/test-app';
 import { AuthenticatorApp, fromBase32 } from '../support/two-factor';
 
@@ -97,6 +98,24 @@ describe('secrets', () => {
     expect(lines).toContainEqual(
       expect.objectContaining({ msg: 'mail sent', subject: 'Verify your e-mail address' }),
     );
+  });
+});
+
+/** Every test application is searched like this when it closes. */
+describe('the search for secrets', () => {
+  it('finds one in the log, in a table and in a mail', () => {
+    const token = 'planted0by0this0test';
+    const answer = (body: object): { status: number; text: string; body: object } => ({
+      status: 200,
+      text: JSON.stringify(body),
+      body,
+    });
+    noteExchange('POST', '/api/v1/planted', undefined, answer({ access_token: token }));
+    expect(strayedSecrets([], [], [])).toEqual([]);
+    expect(strayedSecrets([`{"msg":"seen","url":"/x?t=${token}"}`], [], [])).toHaveLength(1);
+    expect(strayedSecrets([], [], [{ table: 'public.t', row: `(1,${token})` }])).toHaveLength(1);
+    const mail = { to: 'a@example.com', subject: '', text: token, html: '', sentAt: new Date(0) };
+    expect(strayedSecrets([], [mail], [])).toHaveLength(1);
   });
 });
 
