@@ -16,6 +16,8 @@ import { UsersService } from '../users/users.service';
 import { AccountMails } from './account.mails';
 
 const CALLS_JOB = 'erase_calls';
+/** Calls that are under way, and reports from memory, leave their lines after the first pass. */
+const SECOND_PASS_SECONDS = 3_600;
 const BATCH = 1_000;
 
 /** The personal columns of some lines of the ledger; tokens, prices and times stay. The index finds them by their time. */
@@ -78,6 +80,7 @@ export class AccountErasureService implements OnModuleInit {
       );
       await this.jobs.eraseEnded(userId, tx);
       await this.jobs.send(CALLS_JOB, { userId }, tx);
+      await this.jobs.send(CALLS_JOB, { userId }, tx, SECOND_PASS_SECONDS);
       await this.mails.sendFarewell(userId, email, tx);
     });
     this.sessions.forget(userId);

@@ -40,7 +40,11 @@ interface Arrival {
 /** Takes deliveries in: checked, stored once, and done later. */
 @Injectable()
 export class WebhooksService implements OnApplicationShutdown {
-  private readonly arrivals = new GroupCommit<Arrival>((batch) => this.store(batch), isDataError);
+  private readonly arrivals = new GroupCommit<Arrival>(
+    (batch) => this.store(batch),
+    isDataError,
+    CommonErrors.unavailable,
+  );
 
   constructor(
     private readonly db: EntityManager,
@@ -51,7 +55,8 @@ export class WebhooksService implements OnApplicationShutdown {
 
   /**
    * Stores a delivery, with the job that applies it. One that was stored before changes nothing, also under another id.
-   * @throws ApiError `billing_not_configured`, `invalid_webhook_signature`, `malformed_request`.
+   * @throws ApiError `billing_not_configured`, `invalid_webhook_signature`, `malformed_request`; `service_unavailable` when
+   * too many wait to be stored: Polar sends them again.
    */
   async receive(body: unknown, headers: SignatureHeaders): Promise<void> {
     const { POLAR_API_KEY, POLAR_WEBHOOK_SECRET: secrets } = this.env;

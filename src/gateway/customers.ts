@@ -5,6 +5,7 @@ import { budgetNanoUsd } from '../common/budget';
 import { Clock } from '../common/clock';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { type Capped, type Caps, capsOf } from '../usage/caps';
+import { isErased } from '../users/erased-user';
 import { User } from '../users/user.entity';
 
 /** Whom a call that another service has served is charged to, and the caps it counts against, if any. */
@@ -12,6 +13,8 @@ export interface Customer {
   readonly userId: string;
   readonly apiKeyId: string | null;
   readonly caps: Caps | null;
+  /** Nothing personal may be kept of him any more. */
+  readonly isErased: boolean;
 }
 
 /** Finds the customers that other services name, from memory; at most a second behind the database. */
@@ -55,10 +58,16 @@ export function cappedOf({ userId, apiKeyId, caps }: Customer): Capped | null {
   return caps && { userId, apiKeyId, caps };
 }
 
-function customerOf({ id: userId, monthlyBudgetUsd, tier }: User, key: ApiKey | null): Customer {
+function customerOf(user: User, key: ApiKey | null): Customer {
+  const { id: userId, monthlyBudgetUsd, tier } = user;
   const budgets = {
     apiKey: budgetNanoUsd(key?.monthlyBudgetUsd ?? null),
     account: budgetNanoUsd(monthlyBudgetUsd),
   };
-  return { userId, apiKeyId: key?.id ?? null, caps: capsOf({ budgets, tier }) };
+  return {
+    userId,
+    apiKeyId: key?.id ?? null,
+    caps: capsOf({ budgets, tier }),
+    isErased: isErased(user),
+  };
 }

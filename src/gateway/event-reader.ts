@@ -26,6 +26,8 @@ export function fromCloudEvent(event: unknown): unknown {
   const { specversion, id, source, type, time, subject, data = {} } = event;
   if (specversion !== '1.0') throw invalid('specversion', 'must be "1.0"');
   if (typeof source !== 'string' || source === '') throw invalid('source', 'must be a URI reference');
+  if (Object.hasOwn(event, 'data_base64'))
+    throw invalid('data_base64', 'is not read here; send "data" as a JSON object');
   if (!isObject(data)) throw invalid('data', 'must be an object');
   const ofSubject = subject !== undefined && !('user_id' in data) && !('api_key_id' in data);
   return {

@@ -7,6 +7,7 @@ import { ENV, type Env } from '../config/env';
 import { rateLimited } from '../limits/limits.errors';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
+import { capsOf } from '../usage/caps';
 import { Ledger } from '../usage/ledger';
 import { PriceBook } from '../usage/price-book';
 import { bookedAt } from './booked-at';
@@ -47,7 +48,7 @@ export class TrackingService {
   }
 
   /**
-   * Writes a line for the owner of the key; resolves once it is committed.
+   * Writes a line for the owner of the key; resolves once it is committed. Caps do not refuse it: what was done was done.
    * @throws ApiError `timestamp_out_of_range`, `metering_busy`.
    */
   async track(principal: ApiKeyPrincipal, report: TrackDto, origin: RequestOrigin): Promise<void> {
@@ -56,10 +57,11 @@ export class TrackingService {
     const createdAt = bookedAt(doneAt, now, this.env.REPORT_AGE_DAYS_MAX);
     if (!createdAt) throw GatewayErrors.timestampOutOfRange(this.env.REPORT_AGE_DAYS_MAX);
     const { cost, version } = this.prices.price(report.operation, NOTHING_CONSUMED, createdAt);
-    await this.ledger.append({
+    const { userId, apiKeyId } = principal;
+    const line = {
       id: origin.requestId,
-      userId: principal.userId,
-      apiKeyId: principal.apiKeyId,
+      userId,
+      apiKeyId,
       operation: report.operation,
       provider: null,
       model: null,
@@ -78,6 +80,8 @@ export class TrackingService {
         ...(report.metadata && { reported: report.metadata }),
       },
       createdAt,
-    });
+    };
+    const caps = capsOf(principal);
+    await this.ledger.append(line, null, caps && { userId, apiKeyId, caps });
   }
 }

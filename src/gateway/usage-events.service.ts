@@ -90,16 +90,18 @@ export class UsageEventsService {
       priceVersion: version,
       ipAddress: null,
       userAgent: null,
-      metadata: {
-        event: { source, id },
-        ...(end_user !== undefined && { end_user }),
-        ...(metadata && { reported: metadata }),
-      },
+      metadata: customer.isErased
+        ? {}
+        : {
+            event: { source, id },
+            ...(end_user !== undefined && { end_user }),
+            ...(metadata && { reported: metadata }),
+          },
       createdAt,
     };
     const identity = identityOf(event);
     const fingerprint = fingerprintOf(event);
-    return { line: { line, event: { reporterId, identity, fingerprint, capped: cappedOf(customer) } } };
+    return { line: { line, event: { reporterId, identity, fingerprint }, capped: cappedOf(customer) } };
   }
 }
 

@@ -11,7 +11,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { RequestState } from '../common/principal';
 import type { ClaimState } from './decision';
 import { LimitErrors, rateLimited } from './limits.errors';
-import { addressClaim, claimsOf, generalPolicies, type PolicyName, unitOf } from './policies';
+import { addressClaim, type Claim, claimsOf, generalPolicies, type PolicyName, unitOf } from './policies';
 import { RATE_LIMITS_METADATA, TOKENS_AT_MOST_METADATA, type TokensAtMost } from './rate-limit.decorator';
 import { RateLimiter } from './rate-limiter';
 
@@ -52,9 +52,10 @@ export class RateLimitGuard extends ThrottlerGuard {
       email,
       tokensAtMost: () => tokensAtMost?.(request.body) ?? 0,
     };
-    const claims = claimsOf([...generalPolicies(request.user), ...names], claimant);
-    const hopeless = claims.find(({ places = 1, limit }) => places > 1 && places > limit);
-    if (hopeless) throw LimitErrors.tokensAboveLimit(hopeless.places ?? 1, hopeless.policy, hopeless.limit);
+    const all = claimsOf([...generalPolicies(request.user), ...names], claimant);
+    const hopeless = all.find(isHopeless);
+    // As any bad input, it spends of the limits that it can.
+    const claims = hopeless ? all.filter((claim) => !isHopeless(claim)) : all;
     // Wrong credentials that other processes have seen count too, within the one question.
     if (request.user && this.limiter.isShared)
       claims.push({ ...addressClaim('wrong-credentials', request.ip), onlyLook: true });
@@ -63,6 +64,7 @@ export class RateLimitGuard extends ThrottlerGuard {
     setRateLimitHeaders(reply, decision.states);
     const refusal = rateLimited(decision);
     if (refusal) throw refusal;
+    if (hopeless) throw LimitErrors.tokensAboveLimit(hopeless.places ?? 1, hopeless.policy, hopeless.limit);
     return true;
   }
 
@@ -81,6 +83,11 @@ export class RateLimitGuard extends ThrottlerGuard {
     }
     return limits;
   }
+}
+
+/** It would never find so many places, however long it waited. */
+function isHopeless({ places = 1, limit }: Claim): boolean {
+  return places > 1 && places > limit;
 }
 
 /** `"name";q=limit;w=seconds`, with `qu` for what is not requests, and `"name";r=remaining;t=seconds`, one member per policy (RFC 9651 lists). */

@@ -5,7 +5,7 @@ import { LOG } from '../common/log-token';
 import { parseUsd } from '../common/money';
 import { Mailer } from '../platform/mail/mailer';
 import { alertPercentage, type Capped, type Caps } from './caps';
-import { type CapMonth, cappedOf, type Closing } from './close-statement';
+import type { CapMonth, Closing } from './close-statement';
 import type { Opening } from './open-statement';
 import { ALERT_MAILS } from './usage.mails';
 
@@ -40,7 +40,7 @@ export class Alerts {
   /** Looks at the months that a batch has changed. Nobody waits for the mails; the next batch sees what was missed. */
   look(months: readonly CapMonth[], closings: readonly Closing[]): void {
     if (months.length === 0) return;
-    const capped = closings.flatMap((closing) => cappedOf(closing) ?? []);
+    const capped = closings.flatMap((closing) => closing.capped ?? []);
     for (const month of months) {
       for (const alert of dueOf(month, capped)) this.send(alert);
     }

@@ -84,6 +84,8 @@ const CLOSE_SQL = { ofCalls: closeSql(false), withEvents: closeSql(true) };
 export interface Closing {
   readonly line: UsageLog | null;
   readonly hold: Opening | null;
+  /** Whom to tell when much of a cap is used; null: nobody. */
+  readonly capped: Capped | null;
   /** Of a call that another service has served and reported. */
   readonly event?: ReportedEvent;
 }
@@ -93,13 +95,6 @@ export interface ReportedEvent {
   readonly reporterId: string;
   readonly identity: Buffer;
   readonly fingerprint: Buffer;
-  /** Whom to tell when much of a cap is used. */
-  readonly capped: Capped | null;
-}
-
-/** The caps that a call counts against. */
-export function cappedOf({ hold, event }: Closing): Capped | null {
-  return hold ?? event?.capped ?? null;
 }
 
 /** A month of whoever has a cap in the batch, as it is after it. */
@@ -137,7 +132,7 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     column('priceVersion'),
     holds.map(({ userId }) => userId),
     holds.map(({ id }) => id),
-    closings.flatMap((closing) => cappedOf(closing)?.userId ?? []),
+    closings.flatMap(({ capped }) => capped?.userId ?? []),
   ];
   if (events.length === 0) return [CLOSE_SQL.ofCalls, parameters];
   const named = [

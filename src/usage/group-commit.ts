@@ -1,5 +1,4 @@
-import type { ApiError } from '../common/api-error';
-import { UsageErrors } from './usage.errors';
+import type { ApiError, ErrorFactory } from '../common/api-error';
 
 const BATCH_MAX = 500;
 const QUEUE_MAX = 10_000;
@@ -21,10 +20,12 @@ export class GroupCommit<Item, Result = void> {
   /**
    * @param write writes a batch and answers with a result for each item, in their order.
    * @param isItemsFault whether an error says that an item cannot be written, rather than that nothing can.
+   * @param busyError refuses what the queue has no room for, until a second later.
    */
   constructor(
     private readonly write: (items: readonly Item[]) => Promise<readonly Result[]>,
     private readonly isItemsFault: (error: unknown) => boolean,
+    private readonly busyError: ErrorFactory<[]>,
   ) {}
 
   /** How many items wait for their batch. */
@@ -34,20 +35,20 @@ export class GroupCommit<Item, Result = void> {
 
   /**
    * Resolves once the item is committed.
-   * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
+   * @throws ApiError the busy error when the queue is full; nothing is written then.
    */
   add(item: Item): Promise<Result> {
-    if (this.queue.length >= QUEUE_MAX) return Promise.reject(busy());
+    if (this.queue.length >= QUEUE_MAX) return Promise.reject(this.busy());
     return this.enqueue(item);
   }
 
   /**
    * Adds items that come together: all of them, or none.
    * @returns what became of each, once all are committed or refused.
-   * @throws ApiError `metering_busy` when the queue has no room for all.
+   * @throws ApiError the busy error when the queue has no room for all.
    */
   async addAll(items: readonly Item[]): Promise<PromiseSettledResult<Result>[]> {
-    if (this.queue.length + items.length > QUEUE_MAX) throw busy();
+    if (this.queue.length + items.length > QUEUE_MAX) throw this.busy();
     return Promise.allSettled(items.map((item) => this.enqueue(item)));
   }
 
@@ -84,8 +85,8 @@ export class GroupCommit<Item, Result = void> {
       await this.writeBatch(batch.slice(middle));
     }
   }
-}
 
-function busy(): ApiError {
-  return UsageErrors.ledgerBusy.with({ retryAfterSeconds: 1 });
+  private busy(): ApiError {
+    return this.busyError.with({ retryAfterSeconds: 1 });
+  }
 }

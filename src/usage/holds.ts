@@ -13,6 +13,7 @@ import {
   type OpenRow,
   standingsOf,
 } from './open-statement';
+import { UsageErrors } from './usage.errors';
 import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
@@ -43,6 +44,7 @@ export class Holds implements OnApplicationShutdown {
   private readonly opening = new GroupCommit<Opening, ApiError | null>(
     (openings) => this.decideAll(openings),
     isDataError,
+    UsageErrors.ledgerBusy,
   );
   private sweeping: Promise<unknown> = Promise.resolve();
   private readonly timer = setInterval(() => {

@@ -4,12 +4,14 @@ import { EntityManager, In } from 'typeorm';
 import { Metrics } from '../platform/observability/metrics';
 import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
+import type { Capped } from './caps';
 import { type CapMonth, closeStatement, type Closing, type ReportedEvent } from './close-statement';
 import { GroupCommit } from './group-commit';
 import type { Opening } from './open-statement';
 import { Partitions } from './partitions';
 import { UsageEvent } from './usage-event.entity';
 import type { UsageLog } from './usage-log.entity';
+import { UsageErrors } from './usage.errors';
 import { isDataError, isPartitionMissing } from './write-errors';
 
 /** What becomes of a reported event: it is booked now, was booked before as it is, or was booked before and said something else. */
@@ -23,14 +25,17 @@ export interface EventOutcome {
 export interface EventLine {
   readonly line: UsageLog;
   readonly event: ReportedEvent;
+  /** Whom to tell when much of a cap is used. */
+  readonly capped: Capped | null;
 }
 
 /** Writes the ledger, and with each batch of lines what is summed up of them. Whoever appends waits for the commit. */
 @Injectable()
 export class Ledger implements OnApplicationShutdown {
-  private readonly closing = new GroupCommit<Closing, EventOutcome | undefined>(
+  private readonly closing = new GroupCommit<Closing>(
     (closings) => this.close(closings),
     isDataError,
+    UsageErrors.ledgerBusy,
   );
   private readonly tokens: Counter;
   private readonly costUsd: Counter;
@@ -53,10 +58,11 @@ export class Ledger implements OnApplicationShutdown {
 
   /**
    * Resolves once the line is committed, and the call's hold is let go of with it.
+   * @param capped whom to tell when much of a cap is used.
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
    */
-  async append(line: UsageLog, hold: Opening | null = null): Promise<void> {
-    await this.closing.add({ line, hold });
+  async append(line: UsageLog, hold: Opening | null = null, capped: Capped | null = hold): Promise<void> {
+    await this.closing.add({ line, hold, capped });
   }
 
   /**
@@ -66,16 +72,20 @@ export class Ledger implements OnApplicationShutdown {
    */
   async report(events: readonly EventLine[]): Promise<(EventOutcome | null)[]> {
     const results = await this.closing.addAll(events.map((one) => ({ ...one, hold: null })));
-    return results.map((result) => {
-      if (result.status === 'fulfilled') return result.value ?? null;
-      if (isDataError(result.reason)) return null;
-      throw result.reason;
+    const isBooked = results.map((result) => {
+      if (result.status === 'rejected' && !isDataError(result.reason)) throw result.reason;
+      return result.status === 'fulfilled';
     });
+    // Read after the commit, so it is the truth: whoever came first has committed by now.
+    const outcomes = await this.outcomesOf(events);
+    for (const [index, { line }] of events.entries())
+      if (outcomes[index]?.status === 'created') this.count(line);
+    return outcomes.map((outcome, index) => (isBooked[index] ? outcome : null));
   }
 
   /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
   async release(hold: Opening): Promise<void> {
-    await this.closing.add({ line: null, hold });
+    await this.closing.add({ line: null, hold, capped: hold });
   }
 
   /** Everything appended is written before the connections close. */
@@ -83,7 +93,7 @@ export class Ledger implements OnApplicationShutdown {
     await this.closing.drained();
   }
 
-  private async close(closings: readonly Closing[]): Promise<(EventOutcome | undefined)[]> {
+  private async close(closings: readonly Closing[]): Promise<[]> {
     const startedMs = performance.now();
     const months = await this.traces.span(
       'usage commit',
@@ -91,44 +101,33 @@ export class Ledger implements OnApplicationShutdown {
       () => this.send(closings),
       'own trace',
     );
-    const seconds = (performance.now() - startedMs) / 1_000;
-    const outcomes = await this.outcomesOf(closings);
-    this.note(closings, outcomes, seconds);
+    this.batches.inc();
+    this.batchSeconds.inc((performance.now() - startedMs) / 1_000);
+    for (const { line, event } of closings) if (line && !event) this.count(line);
     this.alerts.look(months, closings);
-    return outcomes;
+    return [];
   }
 
-  /** Read after the commit, so it is the truth: whoever came first has committed by now. */
-  private async outcomesOf(closings: readonly Closing[]): Promise<(EventOutcome | undefined)[]> {
-    const events = closings.flatMap(({ event }) => event ?? []);
-    if (events.length === 0) return [];
+  private async outcomesOf(lines: readonly EventLine[]): Promise<(EventOutcome | null)[]> {
+    if (lines.length === 0) return [];
     const rows = await this.db.findBy(UsageEvent, {
-      userId: In([...new Set(events.map(({ reporterId }) => reporterId))]),
-      identity: In(events.map(({ identity }) => identity)),
+      userId: In([...new Set(lines.map(({ event }) => event.reporterId))]),
+      identity: In(lines.map(({ event }) => event.identity)),
     });
     const found = new Map(rows.map((row) => [nameOf(row.userId, row.identity), row]));
-    return closings.map(({ line, event }) => {
-      const first = event && found.get(nameOf(event.reporterId, event.identity));
-      if (!first) return undefined;
+    return lines.map(({ line, event }) => {
+      const first = found.get(nameOf(event.reporterId, event.identity));
+      if (!first) return null;
       const isSame = first.fingerprint.equals(event.fingerprint);
-      const status = first.lineId === line?.id ? 'created' : isSame ? 'duplicate' : 'conflict';
+      const status = first.lineId === line.id ? 'created' : isSame ? 'duplicate' : 'conflict';
       return { status, lineId: first.lineId };
     });
   }
 
-  private note(
-    closings: readonly Closing[],
-    outcomes: readonly (EventOutcome | undefined)[],
-    seconds: number,
-  ): void {
-    this.batches.inc();
-    this.batchSeconds.inc(seconds);
-    for (const [index, { line }] of closings.entries()) {
-      if (!line || (outcomes[index]?.status ?? 'created') !== 'created') continue;
-      // A counter throws when it is to shrink; the line is committed, so whoever wrote it must not get an error.
-      this.tokens.inc(Math.max(0, line.tokensUsed));
-      this.costUsd.inc(Math.max(0, Number(line.costUsd)));
-    }
+  private count({ tokensUsed, costUsd }: UsageLog): void {
+    // A counter throws when it is to shrink; the line is committed, so whoever wrote it must not get an error.
+    this.tokens.inc(Math.max(0, tokensUsed));
+    this.costUsd.inc(Math.max(0, Number(costUsd)));
   }
 
   private async send(closings: readonly Closing[]): Promise<CapMonth[]> {

@@ -3,7 +3,7 @@ import type { User } from './user.entity';
 /** What an account becomes that its owner has erased: nobody, with an address that nobody can have. */
 export function erasedUser(id: string, now: Date): Partial<User> {
   return {
-    email: `${id}@erased.invalid`,
+    email: erasedEmail(id),
     passwordHash: 'erased',
     firstName: null,
     lastName: null,
@@ -15,4 +15,13 @@ export function erasedUser(id: string, now: Date): Partial<User> {
     lastLogin: null,
     updatedAt: now,
   };
+}
+
+/** Whether an account was erased by its owner. */
+export function isErased({ id, email }: Pick<User, 'id' | 'email'>): boolean {
+  return email === erasedEmail(id);
+}
+
+function erasedEmail(id: string): string {
+  return `${id}@erased.invalid`;
 }

@@ -8,7 +8,9 @@ import { UsageService } from '../../src/usage/usage.service';
 import { ATTEMPTS_MAX } from '../../src/limits/attempts';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
+import { makeJobsDue } from '../support/jobs';
 import { startTestApp, type TestApp } from '../support/test-app';
+import { usageLine } from '../support/usage-lines';
 
 type Made = Awaited<ReturnType<TestApp['make']['user']>>;
 
@@ -135,6 +137,34 @@ describe('leaving', () => {
       const again = { email: user.email, password: 'another good passphrase' };
       expect((await t.http.post('/auth/register', { body: again })).body.id).not.toBe(user.id);
       expect((await t.http.post('/auth/login', { body: again })).status).toBe(200);
+    });
+
+    it('leaves nothing personal in what is reported later, or in calls that were under way', async () => {
+      const { id: reporterId } = await t.make.user({ tierOverride: 'internal' });
+      const reporter = await t.make.apiKey({ userId: reporterId, servicePermissions: ['usage:write'] });
+      const user = await t.make.user();
+      const { id: apiKeyId } = await t.make.apiKey({ userId: user.id });
+      expect((await erase(user)).status).toBe(200);
+      await t.settled();
+
+      const late = { operation: 'search', input_tokens: 6, end_user: 'mumble', metadata: { said: 'mumble' } };
+      const events = [
+        { ...late, id: 'mumble 1', user_id: user.id },
+        { ...late, id: 'mumble 2', api_key_id: apiKeyId },
+      ];
+      const answer = await t.http.post('/usage/events', { key: reporter.key, body: { events } });
+      expect(answer.body).toMatchObject({ created: 2 });
+      const lines = await t.db.findBy(UsageLog, { userId: user.id });
+      expect(lines.map(({ tokensUsed, metadata }) => [tokensUsed, metadata])).toEqual([
+        [6, {}],
+        [6, {}],
+      ]);
+
+      const underWay = usageLine({ userId: user.id, ipAddress: '192.0.2.7', userAgent: 'mumble/1' });
+      await t.app.get(Ledger).append(underWay);
+      await makeJobsDue(t.db);
+      await t.settled();
+      expect(await traces(['mumble', '192.0.2.7'])).toEqual([]);
     });
 
     /** The rows about anybody in which one of the words stands, by table. */

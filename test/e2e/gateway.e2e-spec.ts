@@ -4,6 +4,7 @@ import { generateApiKey } from '../../src/api-keys/api-key-secret';
 import { Ledger } from '../../src/usage/ledger';
 import { PriceBook } from '../../src/usage/price-book';
 import { UsageLog } from '../../src/usage/usage-log.entity';
+import { eventually } from '../support/billing';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
 
@@ -328,6 +329,21 @@ describe('in front of backends', () => {
       const [priced] = await t.db.findBy(UsageLog, { userId });
       expect(priced).toMatchObject({ tokensUsed: 0, costUsd: '0.002000000' });
       expect(priced?.priceVersion).toBeGreaterThan(0);
+    });
+
+    it('count against the budget of the account, and tell its owner when it is used up', async () => {
+      const { token } = await t.make.user({ role: 'admin' });
+      const user = await t.make.user({ tierOverride: 'starter', monthlyBudgetUsd: '0.004000' });
+      const { key } = await t.make.apiKey({ userId: user.id });
+      const operation = `memory.${uuidv7()}`;
+      const price = { operation, input_usd_per_million: 0, output_usd_per_million: 0, request_usd: 0.004 };
+      expect((await t.http.post('/admin/prices', { bearer: token, body: price })).status).toBe(200);
+      t.clock.advance(6_000);
+      await t.app.get(PriceBook, { strict: false }).onModuleInit();
+      expect((await t.http.post('/usage/track', { bearer: key, body: { operation } })).status).toBe(200);
+      await eventually(async () => (await t.mails(user.email)).length > 0);
+      const subjects = (await t.mails(user.email)).map(({ subject }) => subject);
+      expect(subjects).toEqual([expect.stringContaining('100 %')]);
     });
 
     it.each<[string, object, string]>([

@@ -1,7 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/data-source';
-import { Ledger } from '../../src/usage/ledger';
+import { type EventLine, Ledger } from '../../src/usage/ledger';
 import { Partitions } from '../../src/usage/partitions';
 import { UsageService } from '../../src/usage/usage.service';
 import { UsageLog } from '../../src/usage/usage-log.entity';
@@ -68,6 +69,24 @@ describe('the ledger', () => {
     expect(refused).toHaveLength(50);
     expect(refused[0]).toMatchObject({ status: 503, code: 'metering_busy', retryAfterSeconds: 1 });
     expect(await t.db.countBy(UsageLog, { userId })).toBe(10_000);
+  });
+
+  it('ends calls on the commit they share with reported events, also when what became of those cannot be read', async () => {
+    const userId = uuidv7();
+    const event = { reporterId: uuidv7(), identity: randomBytes(32), fingerprint: randomBytes(32) };
+    const reported = (): EventLine => ({ line: line({ userId }), event, capped: null });
+    const first = reported();
+    const read = jest
+      .spyOn(EntityManager.prototype, 'findBy')
+      .mockRejectedValue(new Error('connection lost'));
+    const [called, answered] = await Promise.allSettled([
+      ledger.append(line({ userId })),
+      ledger.report([first]),
+    ]);
+    read.mockRestore();
+    expect([called.status, answered.status]).toEqual(['fulfilled', 'rejected']);
+    expect(await t.db.countBy(UsageLog, { userId })).toBe(2);
+    expect(await ledger.report([reported()])).toEqual([{ status: 'duplicate', lineId: first.line.id }]);
   });
 
   it('M5: sums up by hour and key, by month and account, and what billing has to take', async () => {

@@ -210,11 +210,13 @@ describe('rate limits', () => {
       expect((await call(key, 10)).status).toBe(200);
     });
 
-    it('refuse what can never pass as bad input, and take nothing for it', async () => {
-      const { key } = await t.make.apiKey();
+    it('refuse what can never pass as bad input, which takes one of every limit of requests and no tokens', async () => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 2 });
       const answer = await call(key, LIMIT + 2);
       expect([answer.status, answer.body.code]).toEqual([400, 'tokens_above_limit']);
+      expect(answer.headers.get('ratelimit')).toMatch(/"api-key";r=1;t=60, "plan-hour";r=2999;t=3600, /);
       expect((await call(key, LIMIT)).status).toBe(200);
+      expect((await call(key, LIMIT + 2)).status).toBe(429);
     });
 
     it('are told to the user', async () => {

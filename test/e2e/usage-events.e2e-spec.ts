@@ -245,6 +245,10 @@ describe('POST /usage/events', () => {
       [event(userId, { cost_usd: 1 }), 'cost_usd'],
       [JSON.parse(`{"id":"p","operation":"o","user_id":"${userId}","__proto__":{"a":1}}`), '__proto__'],
       [{ specversion: '0.3', id: 'a', source: 's', type: 'search', subject: userId }, 'specversion'],
+      [
+        { specversion: '1.0', id: 'a', source: 's', type: 'search', subject: userId, data_base64: 'e30=' },
+        'data_base64',
+      ],
     ];
     const sent = wrong.flatMap(([one]) => [event(userId), one]);
     const results = resultsOf(await report(sent));

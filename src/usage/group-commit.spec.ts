@@ -1,0 +1,23 @@
+import { CommonErrors } from '../common/common.errors';
+import { GroupCommit } from './group-commit';
+
+describe('a queue of what shares statements', () => {
+  it('refuses what it has no room for with the error of whoever uses it, and takes all of a list or none', async () => {
+    let written = 0;
+    const queue = new GroupCommit<number>(
+      (items) => {
+        written += items.length;
+        return Promise.resolve([]);
+      },
+      () => false,
+      CommonErrors.unavailable,
+    );
+    const taken = Array.from({ length: 9_999 }, (_, i) => queue.add(i));
+    const busy = { status: 503, code: 'service_unavailable', retryAfterSeconds: 1 };
+    await expect(queue.addAll([1, 2])).rejects.toMatchObject(busy);
+    taken.push(queue.add(0));
+    await expect(queue.add(1)).rejects.toMatchObject(busy);
+    await Promise.all(taken);
+    expect(written).toBe(10_000);
+  });
+});
