@@ -163,7 +163,7 @@ describe('archiving the ledger', () => {
     await untilArchiverWaits();
     await t.db.transaction(async (tx) => {
       await tx.query(`SET LOCAL lock_timeout = '500ms'`);
-      await tx.query(...closeStatement([{ line: usageLine(), hold: null }]));
+      await tx.query(...closeStatement([{ line: usageLine(), hold: null, capped: null }]));
     });
     await writer.commitTransaction();
     await writer.release();
