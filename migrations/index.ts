@@ -15,6 +15,7 @@ import { AddUsageEvents1795335379751 } from './1795335379751-add-usage-events';
 import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 import { LeakUrl1795340100000 } from './1795340100000-leak-url';
+import { PartitionSearchPath1795341700000 } from './1795341700000-partition-search-path';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -35,4 +36,5 @@ export const migrations = [
   UsageArchives1795337300000,
   TellOfLocks1795338314715,
   LeakUrl1795340100000,
+  PartitionSearchPath1795341700000,
 ];

@@ -3,21 +3,22 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Clock } from '../common/clock';
 import { createDataSource } from '../data-source';
-import { ArchiveError, archiveUsage } from '../usage/archive/usage-archiver';
+import { ArchiveError } from '../usage/archive/archive-file';
+import { archiveUsage } from '../usage/archive/usage-archiver';
 import { CommandError, runCommand } from './command';
 
 const USAGE = `Usage:
   npm run usage:archive -- --before <YYYY-MM> [--to <folder>]
-    moves the ledger's lines of all months (UTC) before this one out of the database, into compressed CSV files`;
+    moves the ledger's lines of all months (UTC) before this one out of the database, into compressed CSV files;
+    this month and the one before it stay`;
 
 void runCommand(async (env, databaseUrl) => {
   const { before, to = join(env.DATA_DIR, 'archive') } = readArguments();
-  if (before > new Clock().now().toISOString().slice(0, 7))
-    throw new CommandError('Only months that are over can be archived.');
   const dataSource = await createDataSource(databaseUrl).initialize();
   try {
     const said: string[] = [];
-    for await (const { month, lines, file } of archiveUsage(dataSource, before, resolve(to)))
+    const months = archiveUsage(dataSource, before, resolve(to), new Clock().now());
+    for await (const { month, lines, file } of months)
       said.push(`${month}: ${lines} lines${file === undefined ? '' : `, now in ${file}`}`);
     return said.length > 0 ? said.join('\n') : `The ledger holds nothing from before ${before}.`;
   } catch (error) {

@@ -112,6 +112,50 @@ describe("the application's database role", () => {
     await t.settled();
   });
 
+  it('loses the right to make things that it or everybody has', async () => {
+    await t.db.query('GRANT CREATE ON SCHEMA public TO cortex_app WITH GRANT OPTION');
+    await t.db.query('GRANT CREATE ON SCHEMA public, pgboss TO PUBLIC');
+    const owner = await createDataSource(t.databaseUrl).initialize();
+    await migrate(owner, asApplication(t.databaseUrl));
+    await owner.destroy();
+    for (const schema of ['public', 'pgboss'])
+      await expect(service.query(`CREATE TABLE ${schema}.made_up ()`)).rejects.toThrow('permission denied');
+  });
+
+  it.each([
+    {
+      place: 'SCHEMA public',
+      give: 'ALTER SCHEMA public OWNER TO cortex_app',
+      take: 'ALTER SCHEMA public OWNER TO pg_database_owner',
+    },
+    {
+      place: 'DATABASE',
+      give: `DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO cortex_app', current_database()); END $$`,
+      take: `DO $$ BEGIN EXECUTE format('REVOKE CREATE ON DATABASE %I FROM cortex_app', current_database()); END $$`,
+    },
+  ])('is refused when it can make things in a $place all the same', async ({ place, give, take }) => {
+    await t.db.query(give);
+    const owner = await createDataSource(t.databaseUrl).initialize();
+    await expect(migrate(owner, asApplication(t.databaseUrl))).rejects.toThrow(
+      `"cortex_app", which can create in ${place}`,
+    );
+    await t.db.query(take);
+    await migrate(owner, asApplication(t.databaseUrl));
+    await owner.destroy();
+  });
+
+  it("cannot have the owner's function for the ledger's parts run what stands in public", async () => {
+    await t.db.query(
+      `CREATE FUNCTION public.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'CREATE TABLE public.stolen ()' $$`,
+    );
+    await service.query(`SELECT usage_logs_make_partition('2024-01-01Z')`);
+    const [made] = await t.db.query<unknown[]>(
+      `SELECT to_regclass('public.usage_logs_2024_01')::text AS part, to_regclass('public.stolen')::text AS stolen`,
+    );
+    expect(made).toEqual({ part: 'usage_logs_2024_01', stolen: null });
+    await t.db.query('DROP FUNCTION public.format(text, text)');
+  });
+
   it('is all that the service needs when migrations are run apart from it', async () => {
     const other = await startTestApp({
       databaseUrl: t.databaseUrl,

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -32,15 +32,21 @@ describe('archiving the ledger', () => {
     return Promise.all(lines.map((line) => ledger.append(usageLine(line))));
   };
   const at = (time: string): Partial<UsageLog> => ({ createdAt: new Date(time) });
-  const archive = async (before: string): Promise<ArchivedMonth[]> => {
+  const archive = async (before: string, now = new Date()): Promise<ArchivedMonth[]> => {
     const months: ArchivedMonth[] = [];
-    for await (const month of archiveUsage(owner, before, folder)) months.push(month);
+    for await (const month of archiveUsage(owner, before, folder, now)) months.push(month);
     return months;
   };
   const textOf = (name: string): string => gunzipSync(readFileSync(join(folder, name))).toString();
   const countLines = async (): Promise<number> => {
     const [row] = await t.db.query<{ count: number }[]>('SELECT count(*)::int AS count FROM usage_logs');
     return row?.count ?? 0;
+  };
+
+  const untilArchiverWaits = async (): Promise<void> => {
+    const waiting = `SELECT FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE %'`;
+    while ((await t.db.query<unknown[]>(waiting)).length === 0);
   };
 
   it('moves whole months into files that only their owner can read, and leaves the others', async () => {
@@ -139,19 +145,66 @@ describe('archiving the ledger', () => {
     const refused = expect(archive('2024-02')).rejects.toThrow(
       'usage_logs_2024_01 holds 2 lines and its file 1',
     );
-    const isWaiting = async (): Promise<boolean> => {
-      const [row] = await t.db.query<{ waiting: boolean }[]>(
-        `SELECT count(*) > 0 AS waiting FROM pg_stat_activity
-         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'LOCK TABLE usage_logs%'`,
-      );
-      return row?.waiting === true;
-    };
-    while (!(await isWaiting()));
+    await untilArchiverWaits();
     await writer.commitTransaction();
     await writer.release();
     await refused;
     expect(await countLines()).toBe(2);
+    expect(readdirSync(folder)).toEqual([]);
     expect(await archive('2024-02')).toMatchObject([{ lines: 2 }]);
+  });
+
+  it('lets calls of other months go on while it waits for those of its own and counts their lines', async () => {
+    await append([at('2024-01-05T00:00:00Z')]);
+    const writer = t.db.dataSource.createQueryRunner();
+    await writer.startTransaction();
+    await writer.query('LOCK TABLE ONLY usage_logs_2024_01 IN ROW EXCLUSIVE MODE');
+    const archived = archive('2024-02');
+    await untilArchiverWaits();
+    await t.db.transaction(async (tx) => {
+      await tx.query(`SET LOCAL lock_timeout = '500ms'`);
+      await tx.query(...closeStatement([{ line: usageLine(), hold: null, capped: null }]));
+    });
+    await writer.commitTransaction();
+    await writer.release();
+    expect(await archived).toMatchObject([{ month: '2024-01', lines: 1 }]);
+    expect(await countLines()).toBe(1);
+  });
+
+  it('tries again when it and a call wait for each other', async () => {
+    await append([at('2024-01-05T00:00:00Z')]);
+    const writer = t.db.dataSource.createQueryRunner();
+    await writer.startTransaction();
+    await writer.query('LOCK TABLE ONLY usage_logs IN ROW EXCLUSIVE MODE');
+    const archived = archive('2024-02');
+    await untilArchiverWaits();
+    // The archiver has waited for longer, so it is the one that PostgreSQL ends.
+    await writer.query('LOCK TABLE ONLY usage_logs_2024_01 IN ROW EXCLUSIVE MODE');
+    await writer.commitTransaction();
+    await writer.release();
+    expect(await archived).toMatchObject([{ month: '2024-01', lines: 1 }]);
+    expect(await countLines()).toBe(0);
+  });
+
+  it('never writes over a file, which may be all that is left of its lines', async () => {
+    const file = join(folder, 'usage_logs_2024_01.csv.gz');
+    writeFileSync(file, 'of before the database was restored');
+    await append([at('2024-01-05T00:00:00Z')]);
+    await expect(archive('2024-02')).rejects.toThrow(`${file} exists already`);
+    expect(readFileSync(file, 'utf8')).toBe('of before the database was restored');
+    expect(readdirSync(folder)).toHaveLength(1);
+    expect(await countLines()).toBe(1);
+    renameSync(file, `${file}.kept`);
+    expect(await archive('2024-02')).toMatchObject([{ lines: 1, file }]);
+  });
+
+  it('keeps this month and the one before it, in which the period of a bill may have begun', async () => {
+    const now = new Date('2025-01-31T12:00:00Z');
+    await append([at('2024-11-30T23:59:59Z'), at('2024-12-31T12:00:00Z'), at('2025-01-02T00:00:00Z')]);
+    for (const before of ['2025-01', '2025-02'])
+      await expect(archive(before, now)).rejects.toThrow('--before 2024-12 at most');
+    expect(await archive('2024-12', now)).toMatchObject([{ month: '2024-11', lines: 1 }]);
+    expect(await countLines()).toBe(2);
   });
 
   it('drops a month without lines, and makes no file of it', async () => {

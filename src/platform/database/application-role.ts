@@ -1,5 +1,6 @@
 import { Client, escapeIdentifier } from 'pg';
 import type { EntityManager } from 'typeorm';
+import { ConfigurationError } from '../../config/env';
 
 /** Whose rows stay as they were written, and what the service may do with them nevertheless. */
 const restricted: Readonly<Record<string, string>> = {
@@ -21,11 +22,22 @@ const restricted: Readonly<Record<string, string>> = {
 /** pg-boss keeps its tables there. */
 const JOBS_SCHEMA = 'pgboss';
 
+/** Where a role can create, or give itself the right to. */
+const CREATES_IN = `
+  SELECT 'SCHEMA ' || nspname AS place FROM pg_namespace
+  WHERE nspname IN ('public', '${JOBS_SCHEMA}')
+    AND (has_schema_privilege($1::name, oid, 'CREATE') OR pg_has_role($1::name, nspowner, 'MEMBER'))
+  UNION ALL
+  SELECT 'DATABASE ' || quote_ident(datname) FROM pg_database
+  WHERE datname = current_database()
+    AND (has_database_privilege($1::name, oid, 'CREATE') OR pg_has_role($1::name, datdba, 'MEMBER'))`;
+
 /**
  * Gives the role that the service connects as its rights on everything that the owner has made, and no other: it can
  * make, change and drop no table, and can neither delete nor change the lines of the ledger and the audit log.
  * @param tx a transaction of the owner, behind the migrations.
  * @param applicationUrl by which the service connects; nothing is done when that is the owner himself.
+ * @throws ConfigurationError when the role can create where the owner cannot take that from it.
  */
 export async function grantApplicationRights(tx: EntityManager, applicationUrl: string): Promise<void> {
   const role = await roleOf(applicationUrl);
@@ -42,6 +54,8 @@ export async function grantApplicationRights(tx: EntityManager, applicationUrl: 
     // The part of a month may be made at this moment: of two changes of a table's description one would fail.
     `LOCK TABLE ${names.map((name) => `ONLY ${name}`).join()} IN SHARE UPDATE EXCLUSIVE MODE`,
     `REVOKE ALL ON ${names.join()} FROM ${to}`,
+    // What it makes there, such as a function named like one of PostgreSQL, the owner could run unawares.
+    `REVOKE CREATE ON SCHEMA public, ${JOBS_SCHEMA} FROM ${to}, PUBLIC CASCADE`,
     `GRANT USAGE ON SCHEMA public, ${JOBS_SCHEMA} TO ${to}`,
     ...tables.map(
       ({ name }) =>
@@ -51,6 +65,13 @@ export async function grantApplicationRights(tx: EntityManager, applicationUrl: 
     `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
   ];
   for (const statement of statements) await tx.query(statement);
+  const places = (await tx.query<{ place: string }[]>(CREATES_IN, [role])).map(({ place }) => place);
+  if (places.length === 0) return;
+  throw new ConfigurationError([
+    `DATABASE_URL connects as ${to}, which can create in ${places.join(', ')}: so it could get at the rights of the owner. ` +
+      `As an administrator: ${places.map((place) => `REVOKE CREATE ON ${place} FROM ${to}, PUBLIC`).join('; ')}. ` +
+      `It must neither own these, nor be a superuser or a member of a role that does.`,
+  ]);
 }
 
 /** Whom a URL connects as: asked of the server, for a pooler may know him by another name. */

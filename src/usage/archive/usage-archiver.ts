@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { escapeIdentifier } from 'pg';
 import { type DataSource, type EntityManager, QueryFailedError } from 'typeorm';
-import { countArchive, type TextRow, writeArchive } from './archive-file';
+import { ArchiveError, countArchive, type TextRow, writeArchive } from './archive-file';
 import { UsageArchive } from './usage-archive.entity';
 
 const CHUNK = 2_000;
@@ -20,25 +20,25 @@ export interface ArchivedMonth {
   readonly file: string | undefined;
 }
 
-/** Why a month was not archived; its lines are all still in the ledger. */
-export class ArchiveError extends Error {
-  override name = 'ArchiveError';
-}
-
 /**
  * Moves the months of the ledger before `before` out of the database, each into a file of its own: the file is written,
  * read back and counted, and only then the part of the table is dropped, when it still holds just these lines. The sums
  * stay. What is interrupted can be begun again.
  * @param dataSource of the owner of the tables.
- * @param before a month that is over or now, as in `2026-01`; it stays.
+ * @param before a month, as in `2026-01`, that is over; it stays.
  * @param folder made when it is missing. The files hold addresses and names of end users, so only their owner can read them.
- * @throws ArchiveError when lines came meanwhile or the file is not what was written.
+ * @throws ArchiveError when `before` is too late, lines came meanwhile, or the file is not what was written or was there before.
  */
 export async function* archiveUsage(
   dataSource: DataSource,
   before: string,
   folder: string,
+  now: Date,
 ): AsyncGenerator<ArchivedMonth, void> {
+  // A subscription's period that lasts may have begun in the month before this one, and its bill is read from there.
+  const last = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - 1)).toISOString().slice(0, 7);
+  if (before > last)
+    throw new ArchiveError(`This month and the one before it stay in the ledger: --before ${last} at most.`);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const tables = await dataSource.query<{ name: string }[]>(
     `SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
@@ -64,7 +64,13 @@ async function archivePart(
 
   await writeArchive(file, columns, readRows(dataSource, table, columns));
   const lines = await countArchive(file);
-  await dropPart(dataSource, table, { month: `${month}-01`, part, lines });
+  try {
+    await dropPart(dataSource, table, { month: `${month}-01`, part, lines });
+  } catch (error) {
+    // Only then it is sure that nothing was dropped: a connection may also break behind the commit.
+    if (error instanceof ArchiveError) await rm(file);
+    throw error;
+  }
   if (lines > 0) return { month, lines, file };
   await rm(file);
   return { month, lines, file: undefined };
@@ -116,7 +122,12 @@ async function dropPart(
       return;
     } catch (error) {
       const { code } = error instanceof QueryFailedError ? (error.driverError as { code?: string }) : {};
-      if (code !== '55P03' || tries === LOCK_TRIES) throw error;
+      // lock_not_available, and deadlock_detected.
+      if (code !== '55P03' && code !== '40P01') throw error;
+      if (tries === LOCK_TRIES)
+        throw new ArchiveError(
+          `The ledger was in use whenever ${table} was to be dropped. Nothing is dropped; run the command again.`,
+        );
       await sleep(LOCK_TIMEOUT_MS / 2);
     }
   }
@@ -130,14 +141,16 @@ async function tryDropPart(
   const name = escapeIdentifier(table);
   const statements = {
     timeout: `SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`,
-    // The whole first, as whoever writes does: the other way round two would wait for each other.
-    lock: 'LOCK TABLE usage_logs IN ACCESS EXCLUSIVE MODE',
+    // Counting takes a while, and only who writes into this month has to wait for it.
+    lockPart: `LOCK TABLE ONLY ${name} IN SHARE MODE`,
     sums: `SELECT count(*)::int AS lines, coalesce(sum(tokens_used), 0) AS tokens, coalesce(sum(cost_usd), 0) AS cost FROM ${name}`,
+    // Whoever writes locks the whole first and then the part: PostgreSQL ends one of us, and each tries again.
+    lockWhole: 'LOCK TABLE usage_logs IN ACCESS EXCLUSIVE MODE',
     detach: `ALTER TABLE usage_logs DETACH PARTITION ${name}`,
     drop: `DROP TABLE ${name}`,
   };
   await tx.query(statements.timeout);
-  await tx.query(statements.lock);
+  await tx.query(statements.lockPart);
   const [now] = await tx.query<{ lines: number; tokens: string; cost: string }[]>(statements.sums);
   if (now?.lines !== lines) {
     throw new ArchiveError(
@@ -150,6 +163,7 @@ async function tryDropPart(
       [month, part, lines, now.tokens, now.cost],
     );
   }
+  await tx.query(statements.lockWhole);
   await tx.query(statements.detach);
   await tx.query(statements.drop);
 }
