@@ -24,6 +24,8 @@ const slow = { ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**
 module.exports = {
   // Many tests wait for processes they started, so every core may have one.
   maxWorkers: process.env.SLOW ? 1 : '100%',
+  // What files leave behind in the packages they share goes with the worker.
+  workerIdleMemoryLimit: '1GB',
   testTimeout: 60_000,
   projects: process.env.SLOW
     ? [slow]

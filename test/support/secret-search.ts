@@ -25,8 +25,10 @@ interface Exchange {
   readonly issued: ReadonlySet<string>;
 }
 
-/** Every answer of the API that the file's tests got so far, and every password that was taken. */
+/** The answers of the API since the last search. */
 const exchanges: Exchange[] = [];
+/** What answers have handed out so far, and every password that was taken. */
+const issued = new Set<string>();
 const passwords = new Set<string>();
 
 /** Notes an answer of the API. @param body what was sent, parsed. */
@@ -37,7 +39,9 @@ export function noteExchange(
   answer: { status: number; text: string; body: unknown },
 ): void {
   if (!path.startsWith('/api/v1/')) return;
-  exchanges.push({ route: `${method} ${path}`, text: answer.text, issued: new Set(issuedBy(answer.body)) });
+  const own = new Set(issuedBy(answer.body));
+  exchanges.push({ route: `${method} ${path}`, text: answer.text, issued: own });
+  for (const secret of own) issued.add(secret);
   if (answer.status !== 200 || typeof sent !== 'object' || sent === null) return;
   for (const field of PASSWORD_FIELDS) {
     const password = (sent as Record<string, unknown>)[field];
@@ -74,7 +78,6 @@ export function strayedSecrets(
   mails: readonly KeptMail[],
   rows: readonly StoredRow[],
 ): string[] {
-  const issued = new Set(exchanges.flatMap((exchange) => [...exchange.issued]));
   const addressees = new Map<string, string>();
   const findings: string[] = [];
   for (const { to, text, html } of mails) {
@@ -84,7 +87,7 @@ export function strayedSecrets(
     }
     if (holds(`${text}\n${html}`, issued)) findings.push('a secret of an answer in a mail');
   }
-  for (const { route, text, issued: own } of exchanges) {
+  for (const { route, text, issued: own } of exchanges.splice(0)) {
     if (holds(text, issued, own)) findings.push(`a secret in another field of ${route}`);
     if (holds(text, addressees)) findings.push(`a mailed token in the answer of ${route}`);
     if (holdsPassword(text)) findings.push(`a password in the answer of ${route}`);
