@@ -101,7 +101,7 @@ describe('secrets', () => {
   });
 });
 
-/** Every test application is searched like this when it closes. */
+/** With SECRET_SEARCH=true every test application is searched like this when it closes. */
 describe('the search for secrets', () => {
   it('finds one in the log, in a table and in a mail', () => {
     const token = 'planted0by0this0test';

@@ -178,7 +178,8 @@ describe('archiving the ledger', () => {
     await writer.query('LOCK TABLE ONLY usage_logs IN ROW EXCLUSIVE MODE');
     const archived = archive('2024-02');
     await untilArchiverWaits();
-    // The archiver has waited for longer, so it is the one that PostgreSQL ends.
+    // So that it is the archiver that PostgreSQL ends, or whose wait runs out.
+    await writer.query(`SET LOCAL deadlock_timeout = '1min'`);
     await writer.query('LOCK TABLE ONLY usage_logs_2024_01 IN ROW EXCLUSIVE MODE');
     await writer.commitTransaction();
     await writer.release();
