@@ -47,7 +47,7 @@ export async function* archiveUsage(
   for (const { name } of tables) {
     const [, year = '', month = ''] = /^usage_logs_(\d{4})_(\d{2})$/.exec(name) ?? [];
     if (year && `${year}-${month}` < before)
-      yield await archivePart(dataSource, name, `${year}-${month}`, folder);
+      yield await archivePart(dataSource, name, `${year}-${month}`, folder, now);
   }
 }
 
@@ -56,6 +56,7 @@ async function archivePart(
   table: string,
   month: string,
   folder: string,
+  now: Date,
 ): Promise<ArchivedMonth> {
   const earlier = await dataSource.manager.countBy(UsageArchive, { month: `${month}-01` });
   const part = earlier + 1;
@@ -65,7 +66,7 @@ async function archivePart(
   await writeArchive(file, columns, readRows(dataSource, table, columns));
   const lines = await countArchive(file);
   try {
-    await dropPart(dataSource, table, { month: `${month}-01`, part, lines });
+    await dropPart(dataSource, table, { month: `${month}-01`, part, lines, at: now });
   } catch (error) {
     // Only then it is sure that nothing was dropped: a connection may also break behind the commit.
     if (error instanceof ArchiveError) await rm(file);
@@ -114,7 +115,7 @@ async function* readRows(
 async function dropPart(
   dataSource: DataSource,
   table: string,
-  archive: { month: string; part: number; lines: number },
+  archive: { month: string; part: number; lines: number; at: Date },
 ): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
@@ -136,7 +137,7 @@ async function dropPart(
 async function tryDropPart(
   tx: EntityManager,
   table: string,
-  { month, part, lines }: { month: string; part: number; lines: number },
+  { month, part, lines, at }: { month: string; part: number; lines: number; at: Date },
 ): Promise<void> {
   const name = escapeIdentifier(table);
   const statements = {
@@ -151,16 +152,16 @@ async function tryDropPart(
   };
   await tx.query(statements.timeout);
   await tx.query(statements.lockPart);
-  const [now] = await tx.query<{ lines: number; tokens: string; cost: string }[]>(statements.sums);
-  if (now?.lines !== lines) {
+  const [held] = await tx.query<{ lines: number; tokens: string; cost: string }[]>(statements.sums);
+  if (held?.lines !== lines) {
     throw new ArchiveError(
-      `${table} holds ${now?.lines ?? 0} lines and its file ${lines}: some came meanwhile. Nothing is dropped; run the command again.`,
+      `${table} holds ${held?.lines ?? 0} lines and its file ${lines}: some came meanwhile. Nothing is dropped; run the command again.`,
     );
   }
   if (lines > 0) {
     await tx.query(
-      `INSERT INTO usage_archives (month, part, lines, tokens, cost_usd, archived_at) VALUES ($1, $2, $3, $4, $5, now())`,
-      [month, part, lines, now.tokens, now.cost],
+      `INSERT INTO usage_archives (month, part, lines, tokens, cost_usd, archived_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+      [month, part, lines, held.tokens, held.cost, at],
     );
   }
   await tx.query(statements.lockWhole);
