@@ -1,18 +1,17 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { EntityManager, MoreThan } from 'typeorm';
+import { EntityManager } from 'typeorm';
 import { LOG } from '../common/log-token';
 import type { NanoUsd } from '../common/money';
 import { Price } from './price.entity';
-import { byPrecedence, type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
-import { defaultRates } from './start-up-prices';
+import { type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import { startUpPrices } from './start-up-prices';
 
 const REFRESH_MS = 1_000;
 
 /** What calls cost: the prices of the database, at most a second old. New ones come into force later than that. */
 @Injectable()
 export class PriceBook implements OnModuleInit, OnApplicationShutdown {
-  /** By precedence. */
   private rules: readonly PriceRule[] = [];
   private isFailing = false;
   private refreshing: Promise<void> | undefined;
@@ -26,7 +25,7 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
   ) {}
 
   async onModuleInit(): Promise<void> {
-    await this.read();
+    this.rules = await this.db.find(Price);
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -50,21 +49,14 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
   }
 
   private inForce(operation: string, consumption: Consumption, at: Date): { version: number; rates: Rates } {
-    const rule = ruleInForce(this.rules, operation, consumption, at);
-    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: defaultRates };
-  }
-
-  /** Prices are only ever added, each with a version above all before it: what is new is all there is to read. */
-  private async read(): Promise<void> {
-    const newest = Math.max(0, ...this.rules.map(({ version }) => version));
-    const added = await this.db.findBy(Price, { version: MoreThan(newest) });
-    if (added.length > 0) this.rules = byPrecedence([...this.rules, ...added]);
+    const rule = this.rules.length > 0 ? ruleInForce(this.rules, operation, consumption, at) : undefined;
+    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: startUpPrices };
   }
 
   /** While the database is away the last known prices hold; nothing can be written then anyway. */
   private async refresh(): Promise<void> {
     try {
-      await this.read();
+      this.rules = await this.db.find(Price);
       this.isFailing = false;
     } catch (error) {
       if (!this.isFailing) this.log.error({ err: error }, 'prices not read');
