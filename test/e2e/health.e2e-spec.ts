@@ -59,6 +59,23 @@ describe('health', () => {
     },
   );
 
+  it('is healthy while its read replica is away, and shows usage from the primary', async () => {
+    const settings = { DATABASE_REPLICA_URL: 'postgres://nobody:nothing@127.0.0.1:1/none' };
+    const alone = await startTestApp({ settings });
+    try {
+      const { token } = await alone.make.user();
+      for (const what of ['stats', 'timeseries', 'logs', 'export', 'forecast'])
+        expect([what, (await alone.http.get(`/auth/usage/${what}`, { bearer: token })).status]).toEqual([
+          what,
+          200,
+        ]);
+      const { body } = await alone.http.get('/health');
+      expect(body).toMatchObject({ status: 'healthy', components: { replica: { status: 'degraded' } } });
+    } finally {
+      await alone.close();
+    }
+  });
+
   itAlone(
     'stops being ready when it drains, stays healthy, and asks clients to close once it takes no more',
     async () => {
