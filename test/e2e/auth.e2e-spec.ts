@@ -6,7 +6,7 @@ import { startTestApp, type TestApp } from '../support/test-app';
 describe('accounts', () => {
   let t: TestApp;
   beforeAll(async () => {
-    t = await startTestApp();
+    t = await startTestApp({ settings: { ARGON2_MEMORY_KIB: '19456' } });
   });
   afterAll(() => t.close());
 
