@@ -30,7 +30,7 @@ export const TEST_SECRETS = {
   SECRET_KEY: 'Zx8cVb2nMq5wErT7yUi3oPaS6dFgH1jKlQ4zXcVvB9nM',
 };
 
-/** In production's measure, hashing would be half of what the suite does. The real one: `auth.e2e-spec.ts`. */
+/** Hashing as dearly as the settings ask would be half of what the suite does; `passwords.spec.ts` is about the settings. */
 const QUICK_HASHES = { ARGON2_MEMORY_KIB: 1_024, ARGON2_TIME_COST: 2 };
 
 /** The whole service on a copy of the migrated database, as a test sees it. */
@@ -115,7 +115,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     },
     () => TEST_SECRETS,
   );
-  const env = 'ARGON2_MEMORY_KIB' in settings ? parsed : { ...parsed, ...QUICK_HASHES };
+  const env = { ...parsed, ...QUICK_HASHES };
   const clock = new TestClock();
   const logLines: string[] = [];
   const sink = new Writable({
