@@ -16,6 +16,7 @@ import { UsageArchives1795337300000 } from './1795337300000-usage-archives';
 import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 import { LeakUrl1795340100000 } from './1795340100000-leak-url';
 import { PartitionSearchPath1795341700000 } from './1795341700000-partition-search-path';
+import { PublicPrices1795347600000 } from './1795347600000-public-prices';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -37,4 +38,5 @@ export const migrations = [
   TellOfLocks1795338314715,
   LeakUrl1795340100000,
   PartitionSearchPath1795341700000,
+  PublicPrices1795347600000,
 ];

@@ -7,7 +7,8 @@ import { Origin, type RequestOrigin } from '../common/origin';
 import { pageDto, PageQueryDto, pageRequest } from '../common/pagination';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
-import { type NewPrice, PricesService, type Simulation } from '../usage/prices.service';
+import { PricesService, type Simulation } from '../usage/prices.service';
+import type { NewPrice } from '../usage/public-prices';
 import { UsageErrors } from '../usage/usage.errors';
 import { NewPriceDto, PriceDto, PricesDto, SimulatePriceDto, SimulationDto } from './admin-prices.dto';
 import { AdminErrors } from './admin.errors';
@@ -24,7 +25,7 @@ export class AdminPricesController {
   @ApiOperation({
     summary: 'List the prices',
     description:
-      'Every price that was set. For a call the most exact one in force counts: a model before a provider before neither, of several the newest. Without any, a token costs 0.0001 US dollars.',
+      'Every price that was set, and the public ones that came with the service. For a call the most exact one in force counts: a model before a provider before neither, of several the newest. What an admin has set comes before all public prices. Without any, a token costs 0.0001 US dollars.',
   })
   @ApiOkResponse({ type: PricesDto, description: 'A page of prices.' })
   async list(@Query() query: PageQueryDto): Promise<PricesDto> {

@@ -124,6 +124,15 @@ export class PriceDto {
   })
   effective_from!: string;
 
+  @ApiProperty({
+    type: String,
+    format: 'date',
+    nullable: true,
+    example: null,
+    description: 'The day of the list of public prices that it comes from; null: an admin set it.',
+  })
+  public_as_of!: string | null;
+
   @ApiProperty({ format: 'date-time', example: '2026-01-01T00:00:00.000Z', description: 'When it was set.' })
   created_at!: string;
 
@@ -138,6 +147,7 @@ export class PriceDto {
       cached_usd_per_million: Number(price.cachedUsdPerMillion),
       request_usd: Number(price.requestUsd),
       effective_from: price.effectiveFrom.toISOString(),
+      public_as_of: price.publicAsOf,
       created_at: price.createdAt.toISOString(),
     };
   }

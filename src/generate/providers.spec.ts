@@ -3,6 +3,7 @@ import { type FakeBehaviour, FakeProvider } from '../../test/support/fake-provid
 import { ApiError } from '../common/api-error';
 import { type Env, parseEnv } from '../config/env';
 import { NoTraces } from '../platform/observability/traces';
+import { publicPrices } from '../usage/start-up-prices';
 import { defaultModels, type RemoteProvider } from './language-models';
 import { type GenerateRequest, Providers } from './providers';
 
@@ -30,6 +31,10 @@ async function failureOf(answer: Promise<unknown>): Promise<ApiError> {
   if (!(error instanceof ApiError)) throw new Error('No ApiError was thrown.', { cause: error });
   return error;
 }
+
+it.each(Object.entries(defaultModels))('the default model of %s has a public price', (provider, model) => {
+  expect(publicPrices.providers[provider]?.usdPerMillion).toHaveProperty([model]);
+});
 
 describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provider: RemoteProvider) => {
   let fake: FakeProvider;

@@ -1,17 +1,18 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { EntityManager } from 'typeorm';
+import { EntityManager, MoreThan } from 'typeorm';
 import { LOG } from '../common/log-token';
 import type { NanoUsd } from '../common/money';
 import { Price } from './price.entity';
-import { type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
-import { startUpPrices } from './start-up-prices';
+import { byPrecedence, type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import { defaultRates } from './start-up-prices';
 
 const REFRESH_MS = 1_000;
 
 /** What calls cost: the prices of the database, at most a second old. New ones come into force later than that. */
 @Injectable()
 export class PriceBook implements OnModuleInit, OnApplicationShutdown {
+  /** By precedence. */
   private rules: readonly PriceRule[] = [];
   private isFailing = false;
   private refreshing: Promise<void> | undefined;
@@ -25,7 +26,7 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
   ) {}
 
   async onModuleInit(): Promise<void> {
-    this.rules = await this.db.find(Price);
+    await this.read();
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -49,14 +50,21 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
   }
 
   private inForce(operation: string, consumption: Consumption, at: Date): { version: number; rates: Rates } {
-    const rule = this.rules.length > 0 ? ruleInForce(this.rules, operation, consumption, at) : undefined;
-    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: startUpPrices };
+    const rule = ruleInForce(this.rules, operation, consumption, at);
+    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: defaultRates };
+  }
+
+  /** Prices are only ever added, each with a version above all before it: what is new is all there is to read. */
+  private async read(): Promise<void> {
+    const newest = Math.max(0, ...this.rules.map(({ version }) => version));
+    const added = await this.db.findBy(Price, { version: MoreThan(newest) });
+    if (added.length > 0) this.rules = byPrecedence([...this.rules, ...added]);
   }
 
   /** While the database is away the last known prices hold; nothing can be written then anyway. */
   private async refresh(): Promise<void> {
     try {
-      this.rules = await this.db.find(Price);
+      await this.read();
       this.isFailing = false;
     } catch (error) {
       if (!this.isFailing) this.log.error({ err: error }, 'prices not read');

@@ -6,7 +6,7 @@ export class Price {
   @PrimaryColumn('uuid')
   id!: string;
 
-  /** Counts up from 1; 0 are the prices of `start-up-prices.ts`. */
+  /** Counts up from 1; 0 are the default rates of `start-up-prices.ts`. */
   @Column('integer', { unique: true })
   version!: number;
 
@@ -37,6 +37,10 @@ export class Price {
 
   @Column('timestamptz')
   effectiveFrom!: Date;
+
+  /** The day of the list of public prices that it comes from; null: an admin set it. */
+  @Column('date', { nullable: true })
+  publicAsOf!: string | null;
 
   @Column('timestamptz')
   createdAt!: Date;

@@ -1,26 +1,20 @@
-import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { EntityManager, IsNull, Not } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { type NanoUsd, parseUsd } from '../common/money';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import { type Actor, Audit } from '../platform/audit/audit';
 import { Price } from './price.entity';
-import type { Rates } from './pricing';
+import { duePrices, type NewPrice } from './public-prices';
+import { type PublicPrices, publicPrices } from './start-up-prices';
 import { UsageErrors } from './usage.errors';
 
 /** So much later than now a price comes into force at the earliest: every process knows it by then. */
 const LEAD_MS = 5_000;
 
-/** Any constant does: whoever adds a price waits for whoever adds another. */
+/** Any constant does. */
 const VERSION_LOCK = 7_263_951_841;
-
-/** What a price is for, and how much. */
-export interface NewPrice extends Rates {
-  readonly operation: string;
-  readonly provider: string | null;
-  readonly model: string | null;
-}
 
 /** What past calls cost, and would have cost. */
 export interface Simulation {
@@ -39,12 +33,16 @@ const SIMULATE_SQL = `
     AND ($2::text IS NULL OR provider = $2) AND ($3::text IS NULL OR model = $3)`;
 
 @Injectable()
-export class PricesService {
+export class PricesService implements OnModuleInit {
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly audit: Audit,
   ) {}
+
+  async onModuleInit(): Promise<void> {
+    await this.addPublic(publicPrices);
+  }
 
   /** Every price that was ever set, newest first. */
   async list(page: PageRequest): Promise<Page<Price>> {
@@ -62,26 +60,31 @@ export class PricesService {
    * @throws ApiError `price_in_the_past`: what calls have cost does not change.
    */
   async add(price: NewPrice, effectiveFrom: Date | undefined, by: Actor): Promise<Price> {
-    const now = this.clock.now();
-    const earliest = new Date(now.getTime() + LEAD_MS);
-    if (effectiveFrom && effectiveFrom <= now) throw UsageErrors.priceInThePast();
+    if (effectiveFrom && effectiveFrom <= this.clock.now()) throw UsageErrors.priceInThePast();
     return this.db.transaction(async (tx) => {
-      await tx.query('SELECT pg_advisory_xact_lock($1)', [VERSION_LOCK]);
-      const version = ((await tx.maximum(Price, 'version')) ?? 0) + 1;
-      const added = Object.assign(new Price(), {
-        ...price,
-        id: uuidv7(),
-        version,
-        effectiveFrom: effectiveFrom && effectiveFrom > earliest ? effectiveFrom : earliest,
-        createdAt: now,
-      });
-      await tx.insert(Price, added);
-      const details = { operation: price.operation, version: `${version}` };
+      await lockVersions(tx);
+      const added = await this.insert(price, { effectiveFrom, publicAsOf: null }, tx);
+      const details = { operation: price.operation, version: `${added.version}` };
       await this.audit.record(
         { action: 'price.added', by, subjectId: null, targetId: added.id, details },
         tx,
       );
       return added;
+    });
+  }
+
+  /**
+   * Adds what a list of public prices says and earlier ones did not. Every process that starts asks for it, and the
+   * first one does it. What admins have set comes before public prices, whichever is newer.
+   */
+  async addPublic(list: PublicPrices): Promise<void> {
+    await this.db.transaction(async (tx) => {
+      await lockVersions(tx);
+      const where = { publicAsOf: Not(IsNull()) };
+      const earlier = await tx.find(Price, { where, order: { version: 'ASC' } });
+      for (const price of duePrices(list, earlier)) {
+        await this.insert(price, { publicAsOf: list.asOf }, tx);
+      }
     });
   }
 
@@ -104,4 +107,29 @@ export class PricesService {
       simulatedCost: parseUsd(row?.simulated ?? '0'),
     };
   }
+
+  /** Under {@link lockVersions}. */
+  private async insert(
+    price: NewPrice,
+    { effectiveFrom, publicAsOf }: { effectiveFrom?: Date | undefined; publicAsOf: string | null },
+    tx: EntityManager,
+  ): Promise<Price> {
+    const now = this.clock.now();
+    const earliest = new Date(now.getTime() + LEAD_MS);
+    const added = Object.assign(new Price(), {
+      ...price,
+      id: uuidv7(),
+      version: ((await tx.maximum(Price, 'version')) ?? 0) + 1,
+      effectiveFrom: effectiveFrom && effectiveFrom > earliest ? effectiveFrom : earliest,
+      publicAsOf,
+      createdAt: now,
+    });
+    await tx.insert(Price, added);
+    return added;
+  }
+}
+
+/** Whoever adds prices waits for whoever does: versions have no gaps, and appear in their order. */
+async function lockVersions(tx: EntityManager): Promise<void> {
+  await tx.query('SELECT pg_advisory_xact_lock($1)', [VERSION_LOCK]);
 }

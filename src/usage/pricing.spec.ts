@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { formatUsd, parseUsd } from '../common/money';
-import { costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
-import { startUpPrices } from './start-up-prices';
+import { byPrecedence, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import { defaultRates } from './start-up-prices';
 
 const micros = fc.bigInt({ min: 0n, max: 10n ** 12n });
 /** A decimal string with six decimals. */
@@ -15,7 +15,7 @@ const rates: fc.Arbitrary<Rates> = fc.record({
 const tokens = fc.nat(2_147_483_647);
 
 it('is 0.0001 dollars a token where nothing is set', () => {
-  expect(costOf(startUpPrices, { inputTokens: 6, outputTokens: 6, cachedTokens: 3 })).toBe(1_200_000n);
+  expect(costOf(defaultRates, { inputTokens: 6, outputTokens: 6, cachedTokens: 3 })).toBe(1_200_000n);
 });
 
 it('is exact to half a nano-dollar, against a model in millionths of a nano-dollar', () => {
@@ -45,18 +45,19 @@ it('never grows smaller when more is consumed', () => {
 
 describe('the rule in force', () => {
   const rule = (version: number, fields: Partial<PriceRule> = {}): PriceRule => ({
-    ...startUpPrices,
+    ...defaultRates,
     version,
     operation: 'generate',
     provider: null,
     model: null,
     effectiveFrom: new Date('2026-01-01T00:00:00Z'),
+    publicAsOf: null,
     ...fields,
   });
   const call = { provider: 'openai', model: 'm' };
   const at = new Date('2026-06-01T00:00:00Z');
   const inForce = (rules: PriceRule[], time = at): number | undefined =>
-    ruleInForce(rules, 'generate', call, time)?.version;
+    ruleInForce(byPrecedence(rules), 'generate', call, time)?.version;
 
   it.each<[string, PriceRule[], number | undefined]>([
     [
@@ -77,6 +78,16 @@ describe('the rule in force', () => {
     ],
     ['is not one to come', [rule(1), rule(2, { effectiveFrom: new Date('2026-06-01T00:00:00.001Z') })], 1],
     ['is the one that came last', [rule(2), rule(1, { effectiveFrom: at })], 1],
+    [
+      "is an admin's, however general, before a public one",
+      [rule(2, { provider: 'openai', model: 'm', publicAsOf: '2026-01-01' }), rule(1)],
+      1,
+    ],
+    [
+      "is a public one while an admin's is still to come",
+      [rule(1, { publicAsOf: '2026-01-01' }), rule(2, { effectiveFrom: new Date('2026-07-01T00:00:00Z') })],
+      1,
+    ],
     ['is the later version of two from the same moment', [rule(1), rule(2)], 2],
   ])('%s', (_what, rules, version) => {
     expect(inForce(rules)).toBe(version);

@@ -27,6 +27,8 @@ export interface PriceRule extends Rates {
   readonly provider: string | null;
   readonly model: string | null;
   readonly effectiveFrom: Date;
+  /** The day of the list of public prices that it comes from; null: an admin set it. */
+  readonly publicAsOf: string | null;
 }
 
 const MILLION = 1_000_000n;
@@ -44,28 +46,34 @@ export function costOf(
 }
 
 /**
- * The rule that is in force for a call at a time: the most exact one (a model counts more than a provider), of several
- * the one that came into force last.
+ * The rules with the one that counts first: what an admin has set before public prices, then the most exact one (a model
+ * counts more than a provider), of several the one that came into force last.
  */
+export function byPrecedence<Rule extends PriceRule>(rules: readonly Rule[]): Rule[] {
+  const own = ({ publicAsOf }: PriceRule): number => (publicAsOf === null ? 1 : 0);
+  const exactness = ({ model, provider }: PriceRule): number =>
+    (model === null ? 0 : 2) + (provider === null ? 0 : 1);
+  return [...rules].sort(
+    (a, b) =>
+      own(b) - own(a) ||
+      exactness(b) - exactness(a) ||
+      b.effectiveFrom.getTime() - a.effectiveFrom.getTime() ||
+      b.version - a.version,
+  );
+}
+
+/** The rule that is in force for a call at a time, of rules {@link byPrecedence}. */
 export function ruleInForce(
   rules: readonly PriceRule[],
   operation: string,
   { provider, model }: Pick<Consumption, 'provider' | 'model'>,
   at: Date,
 ): PriceRule | undefined {
-  const matches = rules.filter(
+  return rules.find(
     (rule) =>
       rule.operation === operation &&
       (rule.provider === null || rule.provider === provider) &&
       (rule.model === null || rule.model === model) &&
       rule.effectiveFrom <= at,
   );
-  const exactness = (rule: PriceRule): number =>
-    (rule.model === null ? 0 : 2) + (rule.provider === null ? 0 : 1);
-  return matches.sort(
-    (a, b) =>
-      exactness(b) - exactness(a) ||
-      b.effectiveFrom.getTime() - a.effectiveFrom.getTime() ||
-      b.version - a.version,
-  )[0];
 }

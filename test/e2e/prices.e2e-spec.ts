@@ -1,4 +1,7 @@
+import { Price } from '../../src/usage/price.entity';
 import { PriceBook } from '../../src/usage/price-book';
+import { PricesService } from '../../src/usage/prices.service';
+import { type PublicPrices, publicPrices } from '../../src/usage/start-up-prices';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -61,6 +64,66 @@ describe('the price book', () => {
     expect((list.body as { data: { operation: string }[] }).data.map(({ operation }) => operation)).toEqual(
       Array.from({ length: 8 }, () => 'other'),
     );
+  });
+
+  describe('of providers', () => {
+    const start = (list: PublicPrices, by = t): Promise<void> =>
+      by.app.get(PricesService, { strict: false }).addPublic(list);
+    const listed = (asOf: string, input: string): PublicPrices => ({
+      asOf,
+      providers: {
+        anthropic: { source: '', usdPerMillion: { listed: { input, output: '1', cached: '0.10' } } },
+      },
+    });
+    const added = async (model: string): Promise<unknown[]> =>
+      (await t.db.find(Price, { where: { model }, order: { version: 'ASC' } })).map(
+        ({ inputUsdPerMillion, publicAsOf }) => [inputUsdPerMillion, publicAsOf],
+      );
+    /** What the call of another service cost, of a million input tokens, half of them cached, and as many output tokens. */
+    const cost = async (provider: string, model: string): Promise<unknown> => {
+      const { key, userId } = await t.make.apiKey({ servicePermissions: ['usage:write'] });
+      const tokens = { input_tokens: 1_000_000, cached_tokens: 500_000, output_tokens: 1_000_000 };
+      const events = [{ id: 'e', operation: 'generate', user_id: userId, provider, model, ...tokens }];
+      expect((await t.http.post('/usage/events', { key, body: { events } })).status).toBe(200);
+      return (await t.db.findOneByOrFail(UsageLog, { userId })).costUsd;
+    };
+
+    it('stand in the book from the first start on, each once, however often and wherever the service starts', async () => {
+      const count = Object.values(publicPrices.providers).flatMap(({ usdPerMillion }) =>
+        Object.keys(usdPerMillion),
+      ).length;
+      const other = await startTestApp({ databaseUrl: t.databaseUrl });
+      await Promise.all([start(publicPrices), start(publicPrices, other), start(publicPrices)]);
+      await other.close();
+      expect(await t.db.countBy(Price, { publicAsOf: publicPrices.asOf })).toBe(count);
+      await untilKnown(count);
+      expect(await cost('openai', 'gpt-6-luna')).toBe('0.555000000');
+      expect(await cost('openai', 'no-such-model')).toBe('200.000000000');
+    });
+
+    it('get a new version when a later list differs, one of many that start at once', async () => {
+      await start(listed('2030-01-01', '0.5'));
+      await start(listed('2030-01-02', '0.500'));
+      expect(await added('listed')).toEqual([['0.500000', '2030-01-01']]);
+      const later = listed('2030-01-03', '0.75');
+      await Promise.all(Array.from({ length: 8 }, () => start(later)));
+      await start(listed('2030-01-02', '0.5'));
+      expect(await added('listed')).toEqual([
+        ['0.500000', '2030-01-01'],
+        ['0.750000', '2030-01-03'],
+      ]);
+    });
+
+    it('never come before what an admin has set, however general that is', async () => {
+      const { version } = (await set({ provider: 'gemini' })).body as { version: number };
+      await untilKnown(version);
+      expect(await cost('gemini', 'gemini-3.5-flash-lite')).toBe('3.000000000');
+      const list = listed('2030-01-04', '7');
+      const gemini = { source: '', usdPerMillion: { other: { input: '9', output: '9', cached: '9' } } };
+      await start({ ...list, providers: { gemini } });
+      await untilKnown(version + 1);
+      expect(await cost('gemini', 'other')).toBe('3.000000000');
+    });
   });
 
   it('refuses a price that begins in the past, and amounts that are none', async () => {
