@@ -43,7 +43,7 @@ export interface FakeAnswer {
 export class FakeProvider {
   behaviour: FakeBehaviour = 'ok';
   /** What requests that arrive from now on wait for before they are answered. */
-  gate: Promise<void> | undefined;
+  gate: Promise<unknown> | undefined;
   /** Sent with `rate_limited`; undefined sends none. */
   retryAfter: string | undefined = '7';
   answer: FakeAnswer = { text: 'The sea is wide.', inputTokens: 19, outputTokens: 12 };
@@ -78,9 +78,11 @@ export class FakeProvider {
 
   /** Keeps requests waiting that arrive from now on. @returns what lets them go on. */
   closeGate(): () => void {
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers();
     this.gate = promise;
-    return resolve;
+    return () => {
+      resolve(undefined);
+    };
   }
 
   /** Cuts what is still open and frees the port. */
