@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
 import { type Page, pageOf, type PageRequest } from '../../common/pagination';
 import type { UsageMetadata } from '../usage-log.entity';
+import { ReadingDatabase } from './reading-database';
 import { type UsageFilter, usageWhere } from './usage-filter';
 
 /** A line of the ledger as its owner reads it. */
@@ -31,7 +31,7 @@ const CHUNK = 500;
 /** Reads the ledger line by line. */
 @Injectable()
 export class UsageLines {
-  constructor(private readonly db: EntityManager) {}
+  constructor(private readonly db: ReadingDatabase) {}
 
   /** A page of the lines that fit the filter, latest call first. A cursor that is no line of the user's ends the list. */
   async page(userId: string, filter: UsageFilter, page: PageRequest): Promise<Page<UsageLine>> {
@@ -41,14 +41,12 @@ export class UsageLines {
       page.before === null
         ? ''
         : `AND (created_at, id) < ((SELECT max(created_at) FROM usage_logs WHERE user_id = $1 AND id = ${before}), ${before}::uuid)`;
-    const rows = await this.db.query<UsageLine[]>(
-      [
-        `SELECT ${COLUMNS} FROM usage_logs WHERE ${where} ${after}`,
-        `ORDER BY created_at DESC, id DESC LIMIT ${limit}`,
-      ].join(' '),
-      [...parameters, page.limit + 1, ...(page.before === null ? [] : [page.before])],
-    );
-    return pageOf(rows, page);
+    const sql = `SELECT ${COLUMNS} FROM usage_logs WHERE ${where} ${after} ORDER BY created_at DESC, id DESC LIMIT ${limit}`;
+    const values = [...parameters, page.limit + 1, ...(page.before === null ? [] : [page.before])];
+    const rows = await this.db.query<UsageLine>(sql, values);
+    // A replica may not know the line yet after which the list goes on: only then is such a page empty.
+    const isLost = rows.length === 0 && page.before !== null;
+    return pageOf(isLost ? await this.db.primary.query<UsageLine[]>(sql, values) : rows, page);
   }
 
   /**
@@ -63,13 +61,11 @@ export class UsageLines {
       `SELECT ${COLUMNS}, created_at::text AS at FROM usage_logs WHERE ${where} ${after} ORDER BY created_at, id LIMIT ${CHUNK}`;
     let last: { at: string; id: string } | undefined;
     do {
-      const rows: (UsageLine & { at: string })[] = last
-        ? await this.db.query(sql(`AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)`), [
-            ...parameters,
-            last.at,
-            last.id,
-          ])
-        : await this.db.query(sql(''), parameters);
+      const after = last ? `AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)` : '';
+      const rows: (UsageLine & { at: string })[] = await this.db.query(sql(after), [
+        ...parameters,
+        ...(last ? [last.at, last.id] : []),
+      ]);
       yield rows;
       last = rows.length < CHUNK ? undefined : rows.at(-1);
     } while (last);
