@@ -27,7 +27,7 @@ const COLUMNS = `id, created_at, api_key_id, operation, provider, model, input_t
                  ip_address, user_agent, metadata`;
 
 /** How many lines an export holds at a time. */
-const CHUNK = 500;
+const CHUNK = 1_000;
 
 /** Reads the ledger line by line. */
 @Injectable()
