@@ -60,13 +60,11 @@ const INDEXES = `
 const INSERT_LINES = `
   INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, cached_tokens,
                           tokens_used, cost_usd, price_version, ip_address, user_agent, metadata, created_at)
-  SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(hash, 1, 3) || '8'
-          || substr(hash, 4, 15))::uuid,
+  SELECT uuidv7(at - clock_timestamp()),
          CASE WHEN n % 2 = 0 THEN $6::uuid ELSE md5((n / 2 % $7::int)::text)::uuid END,
          NULL, 'generate', 'openai', 'model-' || n % 3, 100, 50, 0, 150, 0.015, 0, '192.0.2.1', 'bench',
          '{"path": "/api/v1/generate", "method": "POST", "status_code": 200, "end_user": "somebody"}', at
-  FROM (SELECT n, $4::timestamptz + ($5::timestamptz - $4::timestamptz) * (n::float8 / $3::int) AS at,
-               md5(n || ' of ' || $3::int) AS hash
+  FROM (SELECT n, $4::timestamptz + ($5::timestamptz - $4::timestamptz) * (n::float8 / $3::int) AS at
         FROM generate_series($1::int, $2::int) AS n) AS line`;
 
 const SUMS = [
