@@ -17,6 +17,7 @@ import { TellOfLocks1795338314715 } from './1795338314715-tell-of-locks';
 import { LeakUrl1795340100000 } from './1795340100000-leak-url';
 import { PartitionSearchPath1795341700000 } from './1795341700000-partition-search-path';
 import { PublicPrices1795347600000 } from './1795347600000-public-prices';
+import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -39,4 +40,5 @@ export const migrations = [
   LeakUrl1795340100000,
   PartitionSearchPath1795341700000,
   PublicPrices1795347600000,
+  HoldsOfServices1795347633683,
 ];

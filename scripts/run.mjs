@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
+import * as nodeModule from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 // A missing name in an import list would fail before the version check below can explain itself.
@@ -29,6 +30,9 @@ if (!existsSync(file)) {
   const faults = await settingsFaults();
   fail(`${file} is missing: run npm run build first, which production never does by itself.\n${faults}`);
 }
+
+// Half of a start is compiling packages: what was compiled stands in the build's own folder, where that can be written.
+nodeModule.enableCompileCache?.(join(dirname(dirname(realpathSync(file))), '.compiled'));
 
 // The entry sees the arguments of a program that was started directly.
 process.argv = [process.argv[0], realpathSync(file), ...args];

@@ -34,7 +34,9 @@ async function inBulk(database, work) {
     await database.query(`ALTER SYSTEM SET ${name} = '${value}'`);
   }
   await database.query('SELECT pg_reload_conf()');
-  await database.query(`SET synchronous_commit = off; SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'`);
+  await database.query(
+    `SET synchronous_commit = off; SET maintenance_work_mem = '1GB'; SET work_mem = '256MB'`,
+  );
   const { rows: indexes } = await database.query(INDEXES, [TABLES]);
   for (const { drop } of indexes) await database.query(drop);
 

@@ -4,9 +4,10 @@ import { CommandError, runCommand } from './command';
 
 const VERSION_MIN = 150_000;
 
-void runCommand(async (_env, databaseUrl, applicationUrl) => {
+void runCommand(async ({ DATABASE_REPLICA_URL }, databaseUrl, applicationUrl) => {
   const lines = [await check(applicationUrl, 'DATABASE_URL', databaseUrl === applicationUrl)];
   if (databaseUrl !== applicationUrl) lines.push(await check(databaseUrl, 'MIGRATION_DATABASE_URL', true));
+  if (DATABASE_REPLICA_URL) lines.push(await check(DATABASE_REPLICA_URL, 'DATABASE_REPLICA_URL', false));
   return lines.join('\n');
 });
 

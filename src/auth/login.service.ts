@@ -38,7 +38,6 @@ interface ProvenLogin {
   readonly target: AttemptTarget;
   /** Null: the account has no second factor. */
   readonly proof: Proof | null;
-  readonly newHash?: string | undefined;
   /** Whether a log-in since then stops this one: a challenge opens one session. */
   readonly once: boolean;
   /** The answer when something of it is not true any more. */
@@ -77,10 +76,8 @@ export class LoginService {
 
     const proof = user.twoFactorEnabled ? await this.proofOf(user, code, target) : null;
     if (user.twoFactorEnabled && !proof) throw this.refused(refusal, user, origin);
-    const newHash = this.passwords.needsRehash(user.passwordHash)
-      ? await this.passwords.hash(password)
-      : undefined;
-    return this.openSession({ user, target, proof, newHash, once: false, refusal }, origin);
+    if (!(await this.strengthenHash(user, password))) throw this.refused(refusal, user, origin);
+    return this.openSession({ user, target, proof, once: false, refusal }, origin);
   }
 
   /**
@@ -115,15 +112,28 @@ export class LoginService {
     throw TwoFactorErrors.required.with({ challengeToken: this.challenges.issue(user) });
   }
 
+  /**
+   * Replaces a hash that is weaker than the settings ask, with the password that was just verified.
+   * @returns false when the password has been changed meanwhile.
+   */
+  private async strengthenHash(user: User, password: string): Promise<boolean> {
+    if (!this.passwords.needsRehash(user.passwordHash)) return true;
+    const hash = await this.passwords.hash(password);
+    const isReplaced = await this.users.setPassword(user.id, hash, user.passwordHash);
+    // Otherwise another log-in was first, most likely: then the hash is another one, of the same password.
+    user.passwordHash = isReplaced ? hash : (await this.users.getForLogin(user.id)).passwordHash;
+    return isReplaced || this.passwords.verify(user.passwordHash, password);
+  }
+
   /** Uses up what a user has shown, and opens his session. @throws ApiError the refusal. */
   private async openSession(
-    { user, target, proof, newHash, once, refusal }: ProvenLogin,
+    { user, target, proof, once, refusal }: ProvenLogin,
     origin: RequestOrigin,
   ): Promise<Login> {
     const by = { id: user.id, origin };
     const isReset = proof?.kind === 'reset';
     const opened = await this.db.transaction(async (tx) => {
-      if (!(await this.users.noteLogin(user, newHash, once, tx))) throw this.refused(refusal, user, origin);
+      if (!(await this.users.noteLogin(user, once, tx))) throw this.refused(refusal, user, origin);
       if (proof && !(await this.twoFactor.use(proof, by, user.id, tx)))
         throw this.refused(refusal, user, origin);
       await this.attempts.giveBack(target, tx);

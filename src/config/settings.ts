@@ -96,7 +96,14 @@ export const settings = z.object({
     .describe(
       'The same database as the owner of the tables: migrations run by it, and `DATABASE_URL` is given the rights that the service needs. Default: `DATABASE_URL` owns the tables.',
     ),
-  DATABASE_POOL_MAX: integer(2, 1000, 10).describe('Most connections this process opens to PostgreSQL.'),
+  DATABASE_REPLICA_URL: urlOf('postgres', 'postgresql')
+    .optional()
+    .describe(
+      'A streaming replica of the same database, with a role that may read: statistics, logs and exports of usage are read there while it answers and is ten seconds behind at most. Default: all is read from `DATABASE_URL`.',
+    ),
+  DATABASE_POOL_MAX: integer(2, 1000, 10).describe(
+    'Most connections this process opens to PostgreSQL, and as many to a replica.',
+  ),
   REDIS_URL: redisUrl
     .optional()
     .describe(

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager, In } from 'typeorm';
 import { ApiKey } from '../api-keys/api-key.entity';
 import { budgetNanoUsd } from '../common/budget';
+import type { FieldError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { type Capped, type Caps, capsOf } from '../usage/caps';
@@ -15,6 +16,12 @@ export interface Customer {
   readonly caps: Caps | null;
   /** Nothing personal may be kept of him any more. */
   readonly isErased: boolean;
+}
+
+/** How another service names a customer: as `POST /keys/verify` gave it, in any case. */
+export interface CustomerName {
+  readonly user_id?: string;
+  readonly api_key_id?: string;
 }
 
 /** Finds the customers that other services name, from memory; at most a second behind the database. */
@@ -36,7 +43,8 @@ export class Customers {
    * The owner of a key, or an account as a whole. A key that was deactivated still has its owner: what was done was done.
    * @returns undefined when there is none, or the two belong to different accounts.
    */
-  async find(userId: string | undefined, apiKeyId: string | undefined): Promise<Customer | undefined> {
+  async find({ user_id, api_key_id }: CustomerName): Promise<Customer | undefined> {
+    const [userId, apiKeyId] = [user_id?.toLowerCase(), api_key_id?.toLowerCase()];
     if (apiKeyId === undefined) return userId === undefined ? undefined : this.byUser.get(userId);
     const customer = await this.byKey.get(apiKeyId);
     return userId === undefined || customer?.userId === userId ? customer : undefined;
@@ -51,6 +59,13 @@ export class Customers {
     const users = await this.db.findBy(User, { id: In([...ids]) });
     return new Map(users.map((user) => [user.id, customerOf(user, null)]));
   }
+}
+
+/** What is wrong with a name by which nobody was found. */
+export function namingFault({ user_id, api_key_id }: CustomerName): FieldError {
+  if (user_id === undefined && api_key_id === undefined)
+    return { field: 'user_id', message: 'or api_key_id must say whose call it is' };
+  return { field: api_key_id === undefined ? 'user_id' : 'api_key_id', message: 'is nobody we know' };
 }
 
 /** Whom to tell when much of a customer's caps is used; null: he has none. */

@@ -56,7 +56,8 @@ export function fingerprintOf(event: UsageEventDto): Buffer {
   );
 }
 
-function digest(value: unknown): Buffer {
+/** SHA-256 of a value, however its fields are ordered. */
+export function digest(value: unknown): Buffer {
   return createHash('sha256')
     .update(JSON.stringify(value, (_name, part: unknown) => (isObject(part) ? sorted(part) : part)))
     .digest();

@@ -27,4 +27,24 @@ export const GatewayErrors = {
     detail: (days: number) =>
       `What is reported must have been done within the last ${days} days, and not in the future.`,
   }),
+  holdNotFound: defineError({
+    code: 'hold_not_found',
+    status: 404,
+    title: 'Nothing is held',
+    detail:
+      'There is no such hold, or none any more: it was released, or it has expired. What the call took can be reported to POST /api/v1/usage/events.',
+  }),
+  holdExceeded: defineError({
+    code: 'hold_exceeded',
+    status: 409,
+    title: 'More than was held',
+    detail: (tokens: string, usd: string, tookTokens: string, tookUsd: string) =>
+      `Held are ${tokens} tokens and ${usd} USD, but the call took ${tookTokens} tokens and ${tookUsd} USD; nothing was booked, and the hold stays. Settle no more than is held, and report the rest to POST /api/v1/usage/events.`,
+  }),
+  holdSettled: defineError({
+    code: 'hold_settled',
+    status: 409,
+    title: 'Settled before',
+    detail: 'This hold was settled before, with something else than this says; nothing was changed.',
+  }),
 };

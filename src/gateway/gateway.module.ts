@@ -13,6 +13,8 @@ import { SdkUsageController } from './sdk-usage.controller';
 import { TrackingService } from './tracking.service';
 import { UsageEventsController } from './usage-events.controller';
 import { UsageEventsService } from './usage-events.service';
+import { UsageHoldsController } from './usage-holds.controller';
+import { UsageHoldsService } from './usage-holds.service';
 import { VerificationService } from './verification.service';
 
 @Module({
@@ -24,6 +26,7 @@ import { VerificationService } from './verification.service';
     SdkAuthController,
     SdkUsageController,
     UsageEventsController,
+    UsageHoldsController,
   ],
   providers: [
     VerificationService,
@@ -31,6 +34,7 @@ import { VerificationService } from './verification.service';
     CapLook,
     Customers,
     UsageEventsService,
+    UsageHoldsService,
     GithubSigners,
     GithubLeaks,
   ],

@@ -1,20 +1,15 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { v7 as uuidv7 } from 'uuid';
 import { ApiError, type FieldError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { InputPipe } from '../common/input.pipe';
-import { formatUsd } from '../common/money';
 import { ENV, type Env } from '../config/env';
 import { type EventLine, type EventOutcome, Ledger } from '../usage/ledger';
 import { PriceBook } from '../usage/price-book';
 import { bookedAt } from './booked-at';
-import { cappedOf, type Customer, Customers } from './customers';
+import { cappedOf, type Customer, Customers, namingFault } from './customers';
 import { fingerprintOf, fromCloudEvent, identityOf } from './event-reader';
+import { COST_NANO_USD_END, servedLine, tokensFault } from './served-line';
 import { type EventResultDto, UsageEventDto } from './usage-events.dto';
-
-const TOKENS_MAX = 2_147_483_647;
-/** What the column of the ledger takes. */
-const COST_NANO_USD_END = 10n ** 20n;
 
 type Checked = { readonly line: EventLine } | { readonly errors: readonly FieldError[] };
 
@@ -49,10 +44,7 @@ export class UsageEventsService {
     try {
       const about = { type: 'body', metatype: UsageEventDto } as const;
       const event = (await this.input.transform(fromCloudEvent(sent), about)) as UsageEventDto;
-      const customer = await this.customers.find(
-        event.user_id?.toLowerCase(),
-        event.api_key_id?.toLowerCase(),
-      );
+      const customer = await this.customers.find(event);
       const now = this.clock.now();
       const at = bookedAt(
         event.time === undefined ? now : new Date(event.time),
@@ -69,36 +61,13 @@ export class UsageEventsService {
   }
 
   private toLine(reporterId: string, event: UsageEventDto, customer: Customer, createdAt: Date): Checked {
-    const { provider = null, model = null, operation, end_user, metadata, id, source } = event;
-    const [inputTokens, outputTokens, cachedTokens] = [
-      event.input_tokens,
-      event.output_tokens,
-      event.cached_tokens,
-    ];
-    const consumption = { provider, model, inputTokens, outputTokens, cachedTokens };
-    const { cost, version } = this.prices.price(operation, consumption, createdAt);
+    const { provider = null, model = null, operation, id, source } = event;
+    const { line, cost } = servedLine(
+      { customer, operation, provider, model, took: event, event: { source, id }, createdAt },
+      this.prices,
+    );
     if (cost >= COST_NANO_USD_END)
       return { errors: [{ field: '', message: 'costs more than can be booked' }] };
-    const line = {
-      ...consumption,
-      id: uuidv7(),
-      userId: customer.userId,
-      apiKeyId: customer.apiKeyId,
-      operation,
-      tokensUsed: inputTokens + outputTokens,
-      costUsd: formatUsd(cost),
-      priceVersion: version,
-      ipAddress: null,
-      userAgent: null,
-      metadata: customer.isErased
-        ? {}
-        : {
-            event: { source, id },
-            ...(end_user !== undefined && { end_user }),
-            ...(metadata && { reported: metadata }),
-          },
-      createdAt,
-    };
     const identity = identityOf(event);
     const fingerprint = fingerprintOf(event);
     return { line: { line, event: { reporterId, identity, fingerprint }, capped: cappedOf(customer) } };
@@ -107,22 +76,13 @@ export class UsageEventsService {
 
 /** What is wrong with an event besides its fields one by one. */
 function faultOf(
-  { user_id, api_key_id, input_tokens, output_tokens, cached_tokens }: UsageEventDto,
+  event: UsageEventDto,
   customer: Customer | undefined,
   at: Date | null,
 ): FieldError | undefined {
-  if (user_id === undefined && api_key_id === undefined)
-    return { field: 'user_id', message: 'or api_key_id must say whose call it is' };
-  if (!customer) return { field: api_key_id ? 'api_key_id' : 'user_id', message: 'is nobody we know' };
+  if (!customer) return namingFault(event);
   if (!at) return { field: 'time', message: 'is too long ago, or in the future' };
-  if (cached_tokens > input_tokens)
-    return { field: 'cached_tokens', message: 'must not be more than input_tokens' };
-  if (input_tokens + output_tokens > TOKENS_MAX)
-    return {
-      field: 'output_tokens',
-      message: `and input_tokens must not be more than ${TOKENS_MAX} together`,
-    };
-  return undefined;
+  return tokensFault(event);
 }
 
 function toResult(id: string | null, outcome: EventOutcome | null): EventResultDto {

@@ -12,6 +12,8 @@ export interface Caps {
   readonly tokens: bigint | null;
 }
 
+export const NO_CAPS: Caps = { apiKeyUsd: null, accountUsd: null, tokens: null };
+
 /** A key, or its owner's account, and what it is limited to. */
 export interface Capped {
   readonly userId: string;

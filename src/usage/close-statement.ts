@@ -3,13 +3,15 @@ import type { Opening } from './open-statement';
 import { NO_API_KEY } from './usage-hour.entity';
 import type { UsageLog } from './usage-log.entity';
 
-/** Claims the identities of reported events, in order; those that are taken are left out. */
+/** Claims the identities of reported events, in order; left out are those that are taken, or whose hold is gone. */
 const NAMED = `
   named AS (
     INSERT INTO usage_events (user_id, identity, fingerprint, line_id)
     SELECT reporter_id, identity, fingerprint, line_id
-    FROM unnest($20::uuid[], $21::bytea[], $22::bytea[], $23::uuid[]) WITH ORDINALITY
-         AS event (reporter_id, identity, fingerprint, line_id, position)
+    FROM unnest($20::uuid[], $21::bytea[], $22::bytea[], $23::uuid[], $24::uuid[]) WITH ORDINALITY
+         AS event (reporter_id, identity, fingerprint, line_id, hold_id, position)
+    LEFT JOIN freed ON freed.id = event.hold_id
+    WHERE event.hold_id IS NULL OR freed.id IS NOT NULL
     ORDER BY reporter_id, identity, position
     ON CONFLICT (user_id, identity) DO NOTHING
     RETURNING line_id
@@ -21,7 +23,14 @@ const IS_NAMED = `
 
 /** {@link CLOSE_SQL} for a batch in which events are, and for one without, which is spared their part. */
 const closeSql = (hasEvents: boolean): string => `
-  WITH ${hasEvents ? NAMED : ''}line AS (
+  WITH freed AS (
+    DELETE FROM usage_holds
+    USING (SELECT user_id, id FROM usage_holds
+           JOIN unnest($17::uuid[], $18::uuid[]) AS ended (user_id, id) USING (user_id, id)
+           ORDER BY user_id, id FOR UPDATE OF usage_holds) AS ended
+    WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
+    RETURNING usage_holds.user_id, usage_holds.id, api_key_id, month, tokens, cost_usd
+  ), ${hasEvents ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
                             price_version)
@@ -43,11 +52,6 @@ const closeSql = (hasEvents: boolean): string => `
         input_tokens = kept.input_tokens + excluded.input_tokens,
         output_tokens = kept.output_tokens + excluded.output_tokens,
         cost_usd = kept.cost_usd + excluded.cost_usd
-  ), freed AS (
-    DELETE FROM usage_holds
-    USING unnest($17::uuid[], $18::uuid[]) AS ended (user_id, id)
-    WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
-    RETURNING usage_holds.user_id, api_key_id, month, tokens, cost_usd
   ), months AS (
     INSERT INTO usage_months AS kept (user_id, scope_id, month, requests, tokens, cost_usd, held_tokens, held_usd)
     SELECT user_id, scope_id, month, sum(requests), sum(tokens), sum(cost_usd), sum(held_tokens), sum(held_usd)
@@ -83,12 +87,15 @@ const CLOSE_SQL = { ofCalls: closeSql(false), withEvents: closeSql(true) };
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
   readonly line: UsageLog | null;
-  readonly hold: Opening | null;
+  readonly hold: Held | null;
   /** Whom to tell when much of a cap is used; null: nobody. */
   readonly capped: Capped | null;
   /** Of a call that another service has served and reported. */
   readonly event?: ReportedEvent;
 }
+
+/** What a call has set aside, by its name. */
+export type Held = Pick<Opening, 'userId' | 'id'>;
 
 /** What makes a reported event the same as another. */
 export interface ReportedEvent {
@@ -111,7 +118,9 @@ export interface CapMonth {
 export function closeStatement(closings: readonly Closing[]): [sql: string, parameters: unknown[]] {
   const lines = closings.flatMap(({ line }) => line ?? []);
   const holds = closings.flatMap(({ hold }) => hold ?? []);
-  const events = closings.flatMap(({ line, event }) => (line && event ? { ...event, lineId: line.id } : []));
+  const events = closings.flatMap(({ line, event, hold }) =>
+    line && event ? { ...event, lineId: line.id, holdId: hold?.id ?? null } : [],
+  );
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   const parameters = [
     column('id'),
@@ -140,6 +149,8 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     events.map(({ identity }) => identity),
     events.map(({ fingerprint }) => fingerprint),
     events.map(({ lineId }) => lineId),
+    // What is settled takes the place of what was held for it, or the cap would not hold.
+    events.map(({ holdId }) => holdId),
   ];
   return [CLOSE_SQL.withEvents, [...parameters, ...named]];
 }

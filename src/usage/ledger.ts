@@ -5,7 +5,13 @@ import { Metrics } from '../platform/observability/metrics';
 import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
 import type { Capped } from './caps';
-import { type CapMonth, closeStatement, type Closing, type ReportedEvent } from './close-statement';
+import {
+  type CapMonth,
+  closeStatement,
+  type Closing,
+  type Held,
+  type ReportedEvent,
+} from './close-statement';
 import { GroupCommit } from './group-commit';
 import type { Opening } from './open-statement';
 import { Partitions } from './partitions';
@@ -83,9 +89,27 @@ export class Ledger implements OnApplicationShutdown {
     return outcomes.map((outcome, index) => (isBooked[index] ? outcome : null));
   }
 
+  /**
+   * Books an event in the place of what was set aside for it; the same again changes nothing.
+   * @returns null: nothing is set aside for it any more, and it was not booked before.
+   * @throws ApiError `metering_busy`.
+   */
+  async settle(one: EventLine, hold: Held): Promise<EventOutcome | null> {
+    await this.closing.add({ ...one, hold });
+    const [outcome = null] = await this.outcomesOf([one]);
+    if (outcome?.status === 'created') this.count(one.line);
+    return outcome;
+  }
+
+  /** What an event was booked as before, if it was. */
+  async find(event: ReportedEvent): Promise<EventOutcome | null> {
+    const [outcome = null] = await this.outcomesOf([{ event, line: null }]);
+    return outcome;
+  }
+
   /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
-  async release(hold: Opening): Promise<void> {
-    await this.closing.add({ line: null, hold, capped: hold });
+  async release(hold: Held): Promise<void> {
+    await this.closing.add({ line: null, hold, capped: null });
   }
 
   /** Everything appended is written before the connections close. */
@@ -108,7 +132,9 @@ export class Ledger implements OnApplicationShutdown {
     return [];
   }
 
-  private async outcomesOf(lines: readonly EventLine[]): Promise<(EventOutcome | null)[]> {
+  private async outcomesOf(
+    lines: readonly { readonly line: UsageLog | null; readonly event: ReportedEvent }[],
+  ): Promise<(EventOutcome | null)[]> {
     if (lines.length === 0) return [];
     const rows = await this.db.findBy(UsageEvent, {
       userId: In([...new Set(lines.map(({ event }) => event.reporterId))]),
@@ -119,7 +145,7 @@ export class Ledger implements OnApplicationShutdown {
       const first = found.get(nameOf(event.reporterId, event.identity));
       if (!first) return null;
       const isSame = first.fingerprint.equals(event.fingerprint);
-      const status = first.lineId === line.id ? 'created' : isSame ? 'duplicate' : 'conflict';
+      const status = first.lineId === line?.id ? 'created' : isSame ? 'duplicate' : 'conflict';
       return { status, lineId: first.lineId };
     });
   }

@@ -1,5 +1,6 @@
 import { formatUsd, parseUsd } from '../common/money';
 import type { Capped, Most, Standings } from './caps';
+import type { ServedElsewhere } from './usage-hold.entity';
 
 /** A call that asks for room under its caps. */
 export interface Opening extends Capped {
@@ -8,6 +9,8 @@ export interface Opening extends Capped {
   readonly month: string;
   readonly most: Most;
   readonly expiresAt: Date;
+  /** Of a call that another service serves. */
+  readonly servedElsewhere?: ServedElsewhere;
 }
 
 /**
@@ -22,9 +25,9 @@ export const OPEN_SQL = `
            CASE WHEN held.id IS NULL THEN asked.tokens ELSE 0 END AS more_tokens,
            CASE WHEN held.id IS NULL THEN asked.cost_usd ELSE 0 END AS more_usd
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
-                $8::numeric[], $9::bigint[], $10::timestamptz[])
+                $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[])
          WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
-                                   expires_at, position)
+                                   expires_at, served_elsewhere, position)
     LEFT JOIN usage_holds AS held ON (held.user_id, held.id) = (asked.user_id, asked.id)
   ), locked AS (
     SELECT months.* FROM usage_months AS months
@@ -55,8 +58,8 @@ export const OPEN_SQL = `
       AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
       AND (key_cap IS NULL OR key_settled + key_held + key_asked <= key_cap)
   ), held AS (
-    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at)
-    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at FROM granted
+    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere)
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere FROM granted
     ON CONFLICT (user_id, id) DO NOTHING
     RETURNING user_id, api_key_id, month, tokens, cost_usd
   ), reserved AS (
@@ -107,6 +110,7 @@ export function openParameters(openings: readonly Opening[]): unknown[] {
     openings.map(({ caps }) => usd(caps.accountUsd)),
     openings.map(({ caps }) => caps.tokens?.toString() ?? null),
     openings.map(({ expiresAt }) => expiresAt),
+    openings.map(({ servedElsewhere }) => (servedElsewhere ? JSON.stringify(servedElsewhere) : null)),
   ];
 }
 

@@ -1,12 +1,23 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 
+/** A call that another service serves: who holds room for it, and what prices it when it ends. */
+export interface ServedElsewhere {
+  readonly reporterId: string;
+  readonly operation: string;
+  readonly provider: string | null;
+  readonly model: string | null;
+  /** When it was held, RFC 3339 in UTC: also the time of its line, which so belongs to the month it is held in. */
+  readonly begunAt: string;
+}
+
 /** The most that a call under way may consume: set aside when it begins, let go of when it ends. */
 @Entity('usage_holds')
+@Index(['id'], { where: 'served_elsewhere IS NOT NULL' })
 export class UsageHold {
   @PrimaryColumn('uuid')
   userId!: string;
 
-  /** The id of the call, and of the ledger line it may leave. */
+  /** The id of the request; what another service holds has an id of its own. */
   @PrimaryColumn('uuid')
   id!: string;
 
@@ -22,6 +33,10 @@ export class UsageHold {
 
   @Column('numeric', { precision: 30, scale: 9 })
   costUsd!: string;
+
+  /** Null: this service serves the call itself. */
+  @Column('jsonb', { nullable: true })
+  servedElsewhere!: ServedElsewhere | null;
 
   /** When it is let go of if nobody came back, because its process died. */
   @Index()

@@ -14,7 +14,8 @@ export class UsageController {
   @Get('stats')
   @ApiOperation({
     summary: 'What was used and what it cost',
-    description: 'Ever, and since midnight UTC; exact as of the last answered call.',
+    description:
+      'Ever, and since midnight UTC; exact as of the last answered call, or of ten seconds before where the service reads from a replica.',
   })
   @ApiOkResponse({ type: UsageStatsDto, description: 'The sums of the ledger.' })
   async stats(@CurrentPrincipal() { userId }: UserPrincipal): Promise<UsageStatsDto> {

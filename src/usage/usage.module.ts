@@ -3,6 +3,7 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { UsageArchive } from './archive/usage-archive.entity';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { AuditModule } from '../platform/audit/audit.module';
+import { HealthModule } from '../platform/health/health.module';
 import { UsersModule } from '../users/users.module';
 import { Alerts } from './alerts';
 import { BudgetController } from './budget.controller';
@@ -13,6 +14,7 @@ import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
 import { Price } from './price.entity';
 import { PricesService } from './prices.service';
+import { ReadingDatabase } from './reading/reading-database';
 import { UsageForecast } from './reading/usage-forecast';
 import { UsageLines } from './reading/usage-lines';
 import { UsageReadingController } from './reading/usage-reading.controller';
@@ -41,6 +43,7 @@ import { UsageService } from './usage.service';
     ]),
     ApiKeysModule,
     AuditModule,
+    HealthModule,
     UsersModule,
   ],
   controllers: [UsageController, BudgetController, UsageReadingController],
@@ -53,6 +56,7 @@ import { UsageService } from './usage.service';
     PriceBook,
     PricesService,
     UsageMails,
+    ReadingDatabase,
     UsageService,
     UsageTimeseries,
     UsageLines,

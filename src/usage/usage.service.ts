@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
 import { Clock } from '../common/clock';
 import { type NanoUsd, parseUsd } from '../common/money';
+import { ReadingDatabase } from './reading/reading-database';
 
 /** What was used in a span of time. */
 export interface UsageSum {
@@ -32,7 +32,7 @@ const STATS_SQL = `
 @Injectable()
 export class UsageService {
   constructor(
-    private readonly db: EntityManager,
+    private readonly db: ReadingDatabase,
     private readonly clock: Clock,
   ) {}
 
@@ -40,7 +40,7 @@ export class UsageService {
   async stats(userId: string): Promise<{ total: UsageSum; today: UsageSum }> {
     const midnight = this.clock.now();
     midnight.setUTCHours(0, 0, 0, 0);
-    const [row] = await this.db.query<StatsRow[]>(STATS_SQL, [userId, midnight]);
+    const [row] = await this.db.query<StatsRow>(STATS_SQL, [userId, midnight]);
     if (!row) throw new Error('An aggregate without GROUP BY always has one row.');
     return {
       total: toSum(row.total_requests, row.total_tokens, row.total_cost),

@@ -141,17 +141,12 @@ export class UsersService {
   }
 
   /**
-   * Notes a log-in with the password hash that was just verified, and the new hash of a password whose old one was too weak.
+   * Notes a log-in with the password hash that was just verified.
    * @param once whether another log-in since the account was read stops this one.
    * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
    * the log-in must not go on then.
    */
-  async noteLogin(
-    user: User,
-    newHash: string | undefined,
-    once: boolean,
-    tx: EntityManager = this.db,
-  ): Promise<boolean> {
+  async noteLogin(user: User, once: boolean, tx: EntityManager = this.db): Promise<boolean> {
     const lastLogin = this.clock.now();
     const { affected } = await tx.update(
       User,
@@ -162,9 +157,9 @@ export class UsersService {
         isActive: true,
         ...(once && { lastLogin: user.lastLogin ?? IsNull() }),
       },
-      { lastLogin, ...(newHash && { passwordHash: newHash }) },
+      { lastLogin },
     );
-    Object.assign(user, { lastLogin, ...(newHash && { passwordHash: newHash }) });
+    user.lastLogin = lastLogin;
     return affected === 1;
   }
 

@@ -41,7 +41,7 @@ describe('accounts', () => {
         'SELECT password_hash FROM users WHERE email = $1',
         [email],
       );
-      expect(row?.password_hash).toMatch(/^\$argon2id\$v=19\$m=19456,/);
+      expect(row?.password_hash).toMatch(/^\$argon2id\$v=19\$/);
     });
 
     it('refuses a taken address', async () => {
@@ -215,8 +215,14 @@ describe('accounts', () => {
       expect(answer.status).toBe(401);
     });
 
-    it('T12: lets twenty right log-ins in at once', async () => {
-      const { email } = await t.make.user();
+    it.each([
+      ['', undefined],
+      [
+        ', of a password whose hash is replaced meanwhile',
+        '$2b$04$EXUbNuacj6d3JHpXhpnYa.EsV5wQgefj9tXQAeH8lJY2HeubW7rJK',
+      ],
+    ])('T12: lets twenty right log-ins in at once%s', async (_of, passwordHash) => {
+      const { email } = await t.make.user(passwordHash ? { passwordHash } : {});
       const answers = await Promise.all(
         Array.from({ length: 20 }, () =>
           t.http.from().post('/auth/login', { body: { email, password: PASSWORD } }),

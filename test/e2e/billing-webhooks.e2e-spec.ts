@@ -272,8 +272,10 @@ describe('webhooks of Polar', () => {
     t.clock.reset();
   });
 
-  it('R13: all 120 orders of five events, each delivered three times, two copies in parallel, end in one state', async () => {
-    const orders = permutations([0, 1, 2, 3, 4]);
+  it('R13: any order of five events, each delivered three times, two copies in parallel, end in one state', async () => {
+    const all = permutations([0, 1, 2, 3, 4]);
+    // 18 of them here; CI takes all 120.
+    const orders = process.env['WEBHOOK_ORDERS'] === 'all' ? all : all.filter((_, i) => i % 7 === 0);
     const atUs = Date.now() * 1_000 - 10_000_000;
     const runs = await inBatches(orders, async (order) => {
       const user = await t.make.user();

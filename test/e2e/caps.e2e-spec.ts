@@ -1,7 +1,6 @@
-import { EntityManager } from 'typeorm';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { Holds } from '../../src/usage/holds';
-import { watchCap } from '../support/cap-watch';
+import { openAllConnections, watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
@@ -234,12 +233,6 @@ describe('budgets and quotas', () => {
     expect((await generate(key)).status).toBe(200);
   });
 });
-
-/** A race on a cold pool proves nothing. */
-async function openAllConnections({ app, env }: TestApp): Promise<void> {
-  const db = app.get(EntityManager);
-  await Promise.all(Array.from({ length: env.DATABASE_POOL_MAX }, () => db.query('SELECT pg_sleep(0.05)')));
-}
 
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo()));

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { Readiness } from '../../src/platform/health/readiness';
+import { eventually } from '../support/billing';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 describe('health', () => {
@@ -58,6 +60,33 @@ describe('health', () => {
       expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
     },
   );
+
+  it('shows usage from the primary when the read replica fails, and is healthy', async () => {
+    // One that takes connections and refuses to be read: it is used until the first read.
+    const role = `reader_${randomUUID().replaceAll('-', '')}`;
+    await t.db.query(`CREATE ROLE ${role} LOGIN PASSWORD 'reader'`);
+    const replica = Object.assign(new URL(t.databaseUrl), { username: role, password: 'reader' }).toString();
+    const other = await startTestApp({
+      databaseUrl: t.databaseUrl,
+      settings: { DATABASE_REPLICA_URL: replica },
+    });
+    const state = async (): Promise<unknown> =>
+      (await other.http.get('/health')).body.components.replica.status;
+    try {
+      const { token: bearer } = await other.make.user();
+      await eventually(async () => (await state()) === 'up');
+      expect((await other.http.get('/auth/usage/stats', { bearer })).body).toMatchObject({
+        total_requests: 0,
+      });
+      expect(other.logLines.join()).toContain('statistics are read from the primary');
+      for (const what of ['timeseries', 'logs', 'export', 'forecast'])
+        expect([what, (await other.http.get(`/auth/usage/${what}`, { bearer })).status]).toEqual([what, 200]);
+      expect((await other.http.get('/health')).body.status).toBe('healthy');
+    } finally {
+      await other.close();
+      await t.db.query(`DROP ROLE ${role}`);
+    }
+  });
 
   itAlone(
     'stops being ready when it drains, stays healthy, and asks clients to close once it takes no more',

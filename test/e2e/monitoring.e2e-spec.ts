@@ -36,7 +36,8 @@ if (!hasPromtool) process.stderr.write('Skipped: the rules by promtool, which is
 describe('monitoring/', () => {
   let t: TestApp;
   beforeAll(async () => {
-    t = await startTestApp();
+    // One that is away has its metric, too.
+    t = await startTestApp({ settings: { DATABASE_REPLICA_URL: 'postgres://127.0.0.1:1/none' } });
   });
   afterAll(() => t.close());
 

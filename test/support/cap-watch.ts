@@ -1,4 +1,6 @@
 import { Client } from 'pg';
+import { EntityManager } from 'typeorm';
+import type { TestApp } from './test-app';
 
 /** How often a cap was looked at, and how often more was held and settled than it allows. */
 export interface Watched {
@@ -37,4 +39,10 @@ export async function watchCap(
       return seen;
     },
   };
+}
+
+/** A race on a cold pool proves nothing. */
+export async function openAllConnections({ app, env }: TestApp): Promise<void> {
+  const db = app.get(EntityManager);
+  await Promise.all(Array.from({ length: env.DATABASE_POOL_MAX }, () => db.query('SELECT pg_sleep(0.05)')));
 }

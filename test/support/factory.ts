@@ -13,7 +13,7 @@ import { User } from '../../src/users/user.entity';
 /** The password of every made user, and its hash: hashing for each of them would bound the suite. */
 export const PASSWORD = 'correct horse battery';
 const PASSWORD_HASH =
-  '$argon2id$v=19$m=19456,p=1,t=2$uG98PRtrawtGgdkWol6vGg$5b7vSm1SrpO4x/AC/7WonG/kJaWOk7fnYUayTFgwiVc';
+  '$argon2id$v=19$m=1024,p=1,t=2$EZulOjotrFSwVhDgIy/Q4Q$kRywnZmpztz2RD18R0LHwdoj0sjkC5hwRXiVok9PE7w';
 
 /** A user who is logged in; `token` is his access token. */
 export type MadeUser = User & { token: string; sessionId: string; refreshToken: string };

@@ -30,6 +30,9 @@ export const TEST_SECRETS = {
   SECRET_KEY: 'Zx8cVb2nMq5wErT7yUi3oPaS6dFgH1jKlQ4zXcVvB9nM',
 };
 
+/** Hashing as dearly as the settings ask would be half of what the suite does; `passwords.spec.ts` is about the settings. */
+const QUICK_HASHES = { ARGON2_MEMORY_KIB: 1_024, ARGON2_TIME_COST: 2 };
+
 /** The whole service on a copy of the migrated database, as a test sees it. */
 export interface TestApp {
   readonly app: NestFastifyApplication;
@@ -97,7 +100,7 @@ function mailboxesOf(databaseUrl: string, more: DevelopmentMailbox[]): Developme
 /** Starts the service as `main.ts` does, with a clock that can be set. */
 export async function startTestApp({ settings = {}, databaseUrl }: TestAppOptions = {}): Promise<TestApp> {
   const database = databaseUrl ? { url: databaseUrl, drop: () => Promise.resolve() } : await copyDatabase();
-  const env = parseEnv(
+  const parsed = parseEnv(
     {
       MIGRATION_DATABASE_URL: database.url,
       NODE_ENV: 'test',
@@ -112,6 +115,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     },
     () => TEST_SECRETS,
   );
+  const env = { ...parsed, ...QUICK_HASHES };
   const clock = new TestClock();
   const logLines: string[] = [];
   const sink = new Writable({

@@ -1,7 +1,7 @@
 import { DefaultNamingStrategy, type DataSourceOptions } from 'typeorm';
 import { migrations } from '../../../migrations';
 
-const CONNECT_TIMEOUT_MS = 3_000;
+export const CONNECT_TIMEOUT_MS = 3_000;
 /** Longer than any statement of a request takes; a server that is gone without a word is given up after it. */
 export const QUERY_TIMEOUT_MS = 15_000;
 

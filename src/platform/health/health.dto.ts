@@ -34,6 +34,13 @@ export class HealthComponentsDto {
       'Redis, when there is one. Degraded: each process keeps to its share of the rate limits until it is back.',
   })
   redis?: PartHealthDto;
+
+  @ApiPropertyOptional({
+    type: PartHealthDto,
+    description:
+      'The read replica, when there is one. Degraded: it does not answer or is behind, and statistics are read from the primary.',
+  })
+  replica?: PartHealthDto;
 }
 
 export class HealthDto {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
 import { Clock } from '../../common/clock';
 import { type NanoUsd, parseUsd } from '../../common/money';
+import { ReadingDatabase } from './reading-database';
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -48,7 +48,7 @@ const FORECAST_SQL = `
 @Injectable()
 export class UsageForecast {
   constructor(
-    private readonly db: EntityManager,
+    private readonly db: ReadingDatabase,
     private readonly clock: Clock,
   ) {}
 
@@ -60,7 +60,7 @@ export class UsageForecast {
       new Date(Date.UTC(year, month + 1, 1)),
     ];
     const lookBack = new Date(Math.floor(now.getTime() / HOUR_MS) * HOUR_MS - LOOK_BACK_MS);
-    const [row] = await this.db.query<ForecastRow[]>(FORECAST_SQL, [
+    const [row] = await this.db.query<ForecastRow>(FORECAST_SQL, [
       userId,
       periodStart.toISOString().slice(0, 10),
       lookBack,

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
 import { type Page, pageOf, type PageRequest } from '../../common/pagination';
 import type { UsageMetadata } from '../usage-log.entity';
+import { ReadingDatabase } from './reading-database';
 import { csvLine } from './usage-csv';
 import { type UsageFilter, usageWhere } from './usage-filter';
 
@@ -32,7 +32,7 @@ const CHUNK = 1_000;
 /** Reads the ledger line by line. */
 @Injectable()
 export class UsageLines {
-  constructor(private readonly db: EntityManager) {}
+  constructor(private readonly db: ReadingDatabase) {}
 
   /** A page of the lines that fit the filter, latest call first. A cursor that is no line of the user's ends the list. */
   async page(userId: string, filter: UsageFilter, page: PageRequest): Promise<Page<UsageLine>> {
@@ -42,14 +42,12 @@ export class UsageLines {
       page.before === null
         ? ''
         : `AND (created_at, id) < ((SELECT max(created_at) FROM usage_logs WHERE user_id = $1 AND id = ${before}), ${before}::uuid)`;
-    const rows = await this.db.query<UsageLine[]>(
-      [
-        `SELECT ${COLUMNS} FROM usage_logs WHERE ${where} ${after}`,
-        `ORDER BY created_at DESC, id DESC LIMIT ${limit}`,
-      ].join(' '),
-      [...parameters, page.limit + 1, ...(page.before === null ? [] : [page.before])],
-    );
-    return pageOf(rows, page);
+    const sql = `SELECT ${COLUMNS} FROM usage_logs WHERE ${where} ${after} ORDER BY created_at DESC, id DESC LIMIT ${limit}`;
+    const values = [...parameters, page.limit + 1, ...(page.before === null ? [] : [page.before])];
+    const rows = await this.db.query<UsageLine>(sql, values);
+    // A replica may not know the line yet after which the list goes on: only then is such a page empty.
+    const isLost = rows.length === 0 && page.before !== null;
+    return pageOf(isLost ? await this.db.primary.query<UsageLine[]>(sql, values) : rows, page);
   }
 
   /**
@@ -64,13 +62,14 @@ export class UsageLines {
               (array_agg(id ORDER BY created_at DESC, id DESC))[1] AS id
        FROM (SELECT created_at, id, ${csvLine} AS line FROM usage_logs WHERE ${where} ${after}
              ORDER BY created_at, id LIMIT ${CHUNK}) AS chunk`;
-    let [chunk] = await this.db.query<Chunk[]>(sql(''), parameters);
+    let [chunk] = await this.db.query<Chunk>(sql(''), parameters);
     while (chunk?.text) {
       yield chunk.text;
-      [chunk] = await this.db.query<Chunk[]>(
-        sql(`AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)`),
-        [...parameters, chunk.at, chunk.id],
-      );
+      [chunk] = await this.db.query<Chunk>(sql(`AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)`), [
+        ...parameters,
+        chunk.at,
+        chunk.id,
+      ]);
     }
   }
 }

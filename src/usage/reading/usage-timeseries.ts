@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
 import { Clock } from '../../common/clock';
 import { CommonErrors } from '../../common/common.errors';
 import { type NanoUsd, parseUsd } from '../../common/money';
 import { NO_API_KEY } from '../usage-hour.entity';
 import { bucketEdges, type Granularity, isTooLong, spanDaysMax } from './calendar';
+import { ReadingDatabase } from './reading-database';
 import { type UsageFilter, usageWhere } from './usage-filter';
 
 /** What a series may be broken down by, and the column that says it. */
@@ -64,7 +64,7 @@ interface CellRow {
 @Injectable()
 export class UsageTimeseries {
   constructor(
-    private readonly db: EntityManager,
+    private readonly db: ReadingDatabase,
     private readonly clock: Clock,
   ) {}
 
@@ -82,7 +82,7 @@ export class UsageTimeseries {
 
     const { where, parameters } = usageWhere(userId, { ...query, from: first, to: last }, 'hour');
     const starts = edges.slice(0, -1);
-    const rows = await this.db.query<CellRow[]>(seriesSql(groupBy, where, parameters.length), [
+    const rows = await this.db.query<CellRow>(seriesSql(groupBy, where, parameters.length), [
       ...parameters,
       starts,
       GROUPS_MAX,

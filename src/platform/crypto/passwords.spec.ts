@@ -1,0 +1,17 @@
+import { parseEnv } from '../../config/env';
+import { Passwords } from './passwords';
+
+const secrets = { JWT_SECRET_KEY: 'j'.repeat(48), SECRET_KEY: 's'.repeat(48) };
+const passwordsWith = (settings: Record<string, string>): Passwords =>
+  new Passwords(parseEnv({ NODE_ENV: 'test', ...settings }, () => secrets));
+
+it('hashes with argon2id, 19 MiB and two passes unless the settings ask for more', async () => {
+  expect(await passwordsWith({}).hash('a password')).toMatch(/^\$argon2id\$v=19\$m=19456,p=1,t=2\$/);
+  expect(() => passwordsWith({ ARGON2_MEMORY_KIB: '19455' })).toThrow(/ARGON2_MEMORY_KIB must be/);
+});
+
+it('finds a hash weak that was made with less than the settings ask', async () => {
+  const hash = await passwordsWith({}).hash('a password');
+  expect(passwordsWith({}).needsRehash(hash)).toBe(false);
+  expect(passwordsWith({ ARGON2_TIME_COST: '3' }).needsRehash(hash)).toBe(true);
+});
