@@ -14,7 +14,7 @@ import { UsageInterceptor } from './usage/usage.interceptor';
  *       -> 2 RateLimitGuard    429       per key, per user, per address; more on anything guessable
  *       -> 3 InputPipe         400       the body, query and path as their DTOs say, nothing else
  *       -> 4 UsageInterceptor  402 503   metered routes: the answer leaves after its ledger line is committed
- *       -> (@Idempotent)       409 422   on routes that say so: a repeated Idempotency-Key gets the first answer
+ *       -> (@Idempotent)       409 422   on routes that say so, and metered ones: a repeated Idempotency-Key gets the first answer
  *       -> handler -> service
  *       -> ProblemFilter                 whatever was thrown -> application/problem+json
  */

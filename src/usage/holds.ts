@@ -17,12 +17,13 @@ import { UsageErrors } from './usage.errors';
 import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
+const SWEEP_ROWS_MAX = 500;
 
-/** Lets go of what dead processes hold. Whoever else sweeps at this moment takes other holds. */
+/** Lets go of some of what dead processes hold. Whoever else sweeps at this moment takes other holds. */
 const SWEEP_SQL = `
   WITH freed AS (
     DELETE FROM usage_holds WHERE (user_id, id) IN
-      (SELECT user_id, id FROM usage_holds WHERE expires_at <= $1 ORDER BY user_id, id LIMIT 500
+      (SELECT user_id, id FROM usage_holds WHERE expires_at <= $1 ORDER BY user_id, id LIMIT ${SWEEP_ROWS_MAX}
        FOR UPDATE SKIP LOCKED)
     RETURNING user_id, api_key_id, month, tokens, cost_usd
   ), locked AS (
@@ -32,11 +33,13 @@ const SWEEP_SQL = `
           FROM freed CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
           WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS change USING (user_id, scope_id, month)
     ORDER BY 1, 2, 3 FOR UPDATE OF months
+  ), lowered AS (
+    UPDATE usage_months AS months
+    SET held_tokens = months.held_tokens - less_tokens, held_usd = months.held_usd - less_usd
+    FROM locked
+    WHERE (months.user_id, months.scope_id, months.month) = (locked.user_id, locked.scope_id, locked.month)
   )
-  UPDATE usage_months AS months
-  SET held_tokens = months.held_tokens - less_tokens, held_usd = months.held_usd - less_usd
-  FROM locked
-  WHERE (months.user_id, months.scope_id, months.month) = (locked.user_id, locked.scope_id, locked.month)`;
+  SELECT count(*)::int AS count FROM freed`;
 
 /** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
 @Injectable()
@@ -69,7 +72,11 @@ export class Holds implements OnApplicationShutdown {
 
   /** Lets go of all holds that nobody came back for in time. */
   async sweep(): Promise<void> {
-    await this.db.query(SWEEP_SQL, [this.clock.now()]);
+    let freed = SWEEP_ROWS_MAX;
+    while (freed === SWEEP_ROWS_MAX) {
+      const [row] = await this.db.query<{ count: number }[]>(SWEEP_SQL, [this.clock.now()]);
+      freed = row?.count ?? 0;
+    }
   }
 
   async onApplicationShutdown(): Promise<void> {

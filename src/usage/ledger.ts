@@ -1,6 +1,7 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import type { Counter } from 'prom-client';
 import { EntityManager, In } from 'typeorm';
+import { ApiError } from '../common/api-error';
 import { Metrics } from '../platform/observability/metrics';
 import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
@@ -35,12 +36,22 @@ export interface EventLine {
   readonly capped: Capped | null;
 }
 
+/** How a call ends with whose line something else is written. */
+interface ClosingWith extends Closing {
+  readonly together: (tx: EntityManager) => Promise<void>;
+}
+
 /** Writes the ledger, and with each batch of lines what is summed up of them. Whoever appends waits for the commit. */
 @Injectable()
 export class Ledger implements OnApplicationShutdown {
   private readonly closing = new GroupCommit<Closing>(
     (closings) => this.close(closings),
-    isDataError,
+    isItemsFault,
+    UsageErrors.ledgerBusy,
+  );
+  private readonly closingWith = new GroupCommit<ClosingWith>(
+    (closings) => this.closeWith(closings),
+    isItemsFault,
     UsageErrors.ledgerBusy,
   );
   private readonly tokens: Counter;
@@ -59,7 +70,11 @@ export class Ledger implements OnApplicationShutdown {
     this.costUsd = metrics.counter('usage_cost_total', 'US dollars metered by this process.');
     this.batches = metrics.counter('usage_batches_total', 'Batches of ledger lines that were committed.');
     this.batchSeconds = metrics.counter('usage_batch_seconds_total', 'Time their commits took together.');
-    metrics.gauge('usage_queue_lines', 'Ledger lines that wait for their batch.', () => this.closing.waiting);
+    metrics.gauge(
+      'usage_queue_lines',
+      'Ledger lines that wait for their batch.',
+      () => this.closing.waiting + this.closingWith.waiting,
+    );
   }
 
   /**
@@ -69,6 +84,15 @@ export class Ledger implements OnApplicationShutdown {
    */
   async append(line: UsageLog, hold: Opening | null = null, capped: Capped | null = hold): Promise<void> {
     await this.closing.add({ line, hold, capped });
+  }
+
+  /**
+   * The same with something that is committed together with the line, or neither is. `together` may be asked again, for
+   * a commit whose outcome is unknown is tried again.
+   * @throws ApiError what `together` refuses with.
+   */
+  async appendWith(line: UsageLog, hold: Opening | null, together: ClosingWith['together']): Promise<void> {
+    await this.closingWith.add({ line, hold, capped: hold, together });
   }
 
   /**
@@ -115,14 +139,18 @@ export class Ledger implements OnApplicationShutdown {
   /** Everything appended is written before the connections close. */
   async onApplicationShutdown(): Promise<void> {
     await this.closing.drained();
+    await this.closingWith.drained();
   }
 
-  private async close(closings: readonly Closing[]): Promise<[]> {
+  private async close(
+    closings: readonly Closing[],
+    write = () => this.db.query<CapMonth[]>(...closeStatement(closings)),
+  ): Promise<[]> {
     const startedMs = performance.now();
     const months = await this.traces.span(
       'usage commit',
       () => ({ lines: closings.length, request_ids: closings.flatMap(({ line }) => line?.id ?? []) }),
-      () => this.send(closings),
+      () => this.send(closings, write),
       'own trace',
     );
     this.batches.inc();
@@ -130,6 +158,15 @@ export class Ledger implements OnApplicationShutdown {
     for (const { line, event } of closings) if (line && !event) this.count(line);
     this.alerts.look(months, closings);
     return [];
+  }
+
+  private closeWith(closings: readonly ClosingWith[]): Promise<[]> {
+    return this.close(closings, () =>
+      this.db.transaction(async (tx) => {
+        for (const { together } of closings) await together(tx);
+        return tx.query<CapMonth[]>(...closeStatement(closings));
+      }),
+    );
   }
 
   private async outcomesOf(
@@ -156,18 +193,22 @@ export class Ledger implements OnApplicationShutdown {
     this.costUsd.inc(Math.max(0, Number(costUsd)));
   }
 
-  private async send(closings: readonly Closing[]): Promise<CapMonth[]> {
-    const [sql, parameters] = closeStatement(closings);
+  private async send(closings: readonly Closing[], write: () => Promise<CapMonth[]>): Promise<CapMonth[]> {
     try {
-      return await this.db.query<CapMonth[]>(sql, parameters);
+      return await write();
     } catch (error) {
       if (isPartitionMissing(error))
         await this.partitions.make(closings.flatMap(({ line }) => line?.createdAt ?? []));
-      else if (isDataError(error)) throw error;
+      else if (isItemsFault(error)) throw error;
       // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
-      return this.db.query<CapMonth[]>(sql, parameters);
+      return write();
     }
   }
+}
+
+/** Also what is written together with a line may refuse, for itself alone. */
+function isItemsFault(error: unknown): boolean {
+  return isDataError(error) || error instanceof ApiError;
 }
 
 function nameOf(reporterId: string, identity: Buffer): string {

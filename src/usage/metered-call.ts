@@ -1,10 +1,12 @@
 import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
+import type { EntityManager } from 'typeorm';
 import { formatUsd, type NanoUsd } from '../common/money';
 import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { TakesIdempotencyKey } from '../platform/idempotency/idempotent';
 import { capsOf, monthOf } from './caps';
 import type { Holds } from './holds';
 import type { Ledger } from './ledger';
@@ -15,9 +17,16 @@ import type { UsageLog } from './usage-log.entity';
 
 export const METERED_METADATA = 'cortex:metered';
 
-/** Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. */
+/**
+ * Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. A repeated
+ * `Idempotency-Key` is answered from the first run, and consumes nothing.
+ */
 export const Metered = (operation: string): MethodDecorator =>
-  applyDecorators(SetMetadata(METERED_METADATA, operation), RateLimited(...meteredPolicies));
+  applyDecorators(
+    SetMetadata(METERED_METADATA, operation),
+    RateLimited(...meteredPolicies),
+    TakesIdempotencyKey(),
+  );
 
 type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
 
@@ -75,9 +84,14 @@ export class MeteredCall {
     this.hold = opening;
   }
 
-  /** Ends the call with its line in the ledger. */
-  async settle(statusCode: number): Promise<void> {
-    await this.metering.ledger.append(this.toLine(statusCode), this.hold);
+  /**
+   * Ends the call with its line in the ledger.
+   * @param together written in one transaction with the line.
+   */
+  async settle(statusCode: number, together?: (tx: EntityManager) => Promise<void>): Promise<void> {
+    const { ledger } = this.metering;
+    const line = this.toLine(statusCode);
+    await (together ? ledger.appendWith(line, this.hold, together) : ledger.append(line, this.hold));
   }
 
   /** Ends the call without a line: it failed. What cannot be let go of now goes when it expires. */

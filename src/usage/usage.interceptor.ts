@@ -6,10 +6,11 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
-import type { FastifyReply } from 'fastify';
-import { catchError, mergeMap, type Observable } from 'rxjs';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { catchError, from, lastValueFrom, mergeMap, type Observable } from 'rxjs';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
+import { hasIdempotencyKey, IdempotentRuns, type KeepAnswer } from '../platform/idempotency/idempotent-runs';
 import { Holds } from './holds';
 import { Ledger } from './ledger';
 import { beginCall, METERED_METADATA, type Metering } from './metered-call';
@@ -26,6 +27,7 @@ export class UsageInterceptor implements NestInterceptor {
   constructor(
     private readonly reflector: Reflector,
     private readonly clock: Clock,
+    private readonly runs: IdempotentRuns,
     ledger: Ledger,
     holds: Holds,
     prices: PriceBook,
@@ -43,17 +45,21 @@ export class UsageInterceptor implements NestInterceptor {
     const operation = this.reflector.get<string | undefined>(METERED_METADATA, context.getHandler());
     if (operation === undefined) return next.handle();
 
+    const [request, reply] = context.getArgs<[FastifyRequest, FastifyReply]>();
     const call = beginCall(operation, context, this.metering, this.clock.now());
-    const reply = context.switchToHttp().getResponse<FastifyReply>();
-    return next.handle().pipe(
-      mergeMap(async (answer: unknown) => {
-        await call.settle(reply.statusCode);
-        return answer;
-      }),
-      catchError(async (error: unknown) => {
-        await call.release();
-        throw error;
-      }),
-    );
+    const run = (keep?: KeepAnswer): Observable<unknown> =>
+      next.handle().pipe(
+        mergeMap(async (answer: unknown) => {
+          await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
+          return answer;
+        }),
+        catchError(async (error: unknown) => {
+          await call.release();
+          throw error;
+        }),
+      );
+    if (!hasIdempotencyKey(request)) return run();
+    const claimMs = this.metering.holdSeconds * 1_000;
+    return from(this.runs.once(context, claimMs, (keep) => lastValueFrom(run(keep))));
   }
 }

@@ -181,7 +181,7 @@ describe('Idempotency-Key', () => {
     await create('"route"');
     const { asked, ...request } = claimOf('route');
     await expect(
-      t.app.get(Idempotency).begin({ ...request, asked: `${asked} elsewhere` }),
+      t.app.get(Idempotency).begin({ ...request, asked: `${asked} elsewhere` }, CLAIM_MS),
     ).rejects.toMatchObject({
       code: 'idempotency_key_reused',
     });
@@ -199,7 +199,7 @@ describe('Idempotency-Key', () => {
   it('of a process that died is free again after fifteen seconds, and its late effect is refused', async () => {
     const idempotency = t.app.get(Idempotency);
     const dead = claimOf('dead');
-    expect(await idempotency.begin(dead)).toBeNull();
+    expect(await idempotency.begin(dead, CLAIM_MS)).toBeNull();
     expect((await create('"dead"')).status).toBe(409);
 
     t.clock.advance(CLAIM_MS);

@@ -42,6 +42,8 @@ export interface FakeAnswer {
  */
 export class FakeProvider {
   behaviour: FakeBehaviour = 'ok';
+  /** What requests that arrive from now on wait for before they are answered. */
+  gate: Promise<unknown> | undefined;
   /** Sent with `rate_limited`; undefined sends none. */
   retryAfter: string | undefined = '7';
   answer: FakeAnswer = { text: 'The sea is wide.', inputTokens: 19, outputTokens: 12 };
@@ -74,6 +76,15 @@ export class FakeProvider {
     return request;
   }
 
+  /** Keeps requests waiting that arrive from now on. @returns what lets them go on. */
+  closeGate(): () => void {
+    const { promise, resolve } = Promise.withResolvers();
+    this.gate = promise;
+    return () => {
+      resolve(undefined);
+    };
+  }
+
   /** Cuts what is still open and frees the port. */
   async close(): Promise<void> {
     this.server.close();
@@ -96,6 +107,7 @@ export class FakeProvider {
     };
     this.requests.push(received);
     this.arrivals.emit('request', received);
+    await this.gate;
 
     const refused = this.wire.check(received, this.apiKey);
     if (refused) this.refuse(response, refused);

@@ -27,6 +27,8 @@ interface Outcome {
   readonly requestId: string | null;
   /** Null: the answer broke off after its head. */
   readonly tokens: number | null;
+  /** The answer says that the first call with this Idempotency-Key still runs. */
+  readonly isStuck?: true;
 }
 
 interface LedgerRow {
@@ -55,7 +57,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-it(`has every acknowledged call in the ledger, once, after each of ${rounds} kills under load`, async () => {
+it(`has every acknowledged call in the ledger, once, after each of ${rounds} kills under load; a repetition with an Idempotency-Key finds both its line and its answer, or neither (R7)`, async () => {
   await service.start();
   const db = await connect();
   const caller = await signUp(db);
@@ -67,8 +69,10 @@ it(`has every acknowledged call in the ledger, once, after each of ${rounds} kil
     await service.start();
 
     expect(service.postgresPid).toBe(postgresPid);
+    const stuck = await repeatUnanswered(caller.apiKey);
     const rows = await readLedger(db);
     expect(compare(rows)).toEqual({ lost: [], doubled: [], neverSent: [], wrongTokens: [] });
+    expect(rows.filter(({ end_user }) => stuck.includes(end_user))).toEqual([]);
     expect(await stats(caller.token)).toMatchObject(totals(rows));
   }
   expect(acknowledged()).toBeGreaterThan(0);
@@ -114,12 +118,33 @@ async function loadAndKill(round: number, apiKey: string): Promise<void> {
   agent.destroy();
 }
 
-/** One metered call. @throws Error when it is answered with anything but 200. */
+/** Repeats the calls with an Idempotency-Key whose answer was lost; those are answered with the end users of which it is said that they still run. */
+async function repeatUnanswered(apiKey: string): Promise<string[]> {
+  const agent = new Agent({ keepAlive: true });
+  const lost = [...outcomes].filter(([endUser, { tokens }]) => tokens === null && hasKey(endUser));
+  const again = await Promise.all(
+    lost.map(async ([endUser]) => [endUser, await generate(agent, apiKey, endUser)] as const),
+  );
+  agent.destroy();
+  for (const [endUser, outcome] of again) if (!outcome.isStuck) outcomes.set(endUser, outcome);
+  return again.filter(([, { isStuck }]) => isStuck).map(([endUser]) => endUser);
+}
+
+/** Of every second connection all calls have one. */
+function hasKey(endUser: string): boolean {
+  return /connection \d*[13579],/.test(endUser);
+}
+
+/** One metered call. @throws Error when it is answered with anything but 200, or 409 when it has an Idempotency-Key. */
 async function generate(agent: Agent, apiKey: string, endUser: string): Promise<Outcome> {
   const outgoing = request(`${service.url}/api/v1/generate`, {
     agent,
     method: 'POST',
-    headers: { 'content-type': 'application/json', 'x-api-key': apiKey },
+    headers: {
+      'content-type': 'application/json',
+      'x-api-key': apiKey,
+      ...(hasKey(endUser) && { 'idempotency-key': `"${endUser}"` }),
+    },
   });
   // It may fail once more while its answer breaks off; what is awaited below tells that too.
   outgoing.on('error', () => undefined);
@@ -130,11 +155,16 @@ async function generate(agent: Agent, apiKey: string, endUser: string): Promise<
   } catch {
     return { requestId: null, tokens: null };
   }
+  if (answer.statusCode === 409 && hasKey(endUser)) {
+    answer.resume();
+    return { requestId: null, tokens: null, isStuck: true };
+  }
   if (answer.statusCode !== 200)
     throw new Error(`A call was answered with ${answer.statusCode ?? 'nothing'}.`);
   const requestId = String(answer.headers['x-request-id']);
   try {
     const body = (await json(answer)) as { request_id: string; usage: { total_tokens: number } };
+    // Of a repeated call this is the id of the first.
     return { requestId: body.request_id, tokens: body.usage.total_tokens };
   } catch {
     return { requestId, tokens: null };

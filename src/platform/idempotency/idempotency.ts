@@ -7,8 +7,6 @@ import { seal, unseal } from '../crypto/sealing';
 import { IdempotencyErrors } from './idempotency.errors';
 import { IdempotencyKey } from './idempotency-key.entity';
 
-/** So long after its beginning a request that never ended, for its process died, no longer holds its key. */
-const CLAIM_MS = 15_000;
 const REPLY_KEPT_MS = 24 * 60 * 60 * 1_000;
 const RETRY_AFTER_SECONDS = 1;
 
@@ -54,14 +52,15 @@ export class Idempotency {
 
   /**
    * Claims the key of a request that is about to run.
+   * @param claimMs so long after its beginning a request that never ended, for its process died, no longer holds its key.
    * @returns null when it may run; the answer of the first request when that has run.
    * @throws ApiError `idempotent_request_running`, `idempotency_key_reused`.
    */
-  async begin(request: IdempotentRequest): Promise<Reply | null> {
+  async begin(request: IdempotentRequest, claimMs: number): Promise<Reply | null> {
     const now = this.clock.now();
     const { userId, keyHash } = this.rowOf(request);
     const fingerprint = this.derivation.mac('idempotency-fingerprint', request.asked);
-    const expiresAt = new Date(now.getTime() + CLAIM_MS);
+    const expiresAt = new Date(now.getTime() + claimMs);
     const claim = [userId, keyHash, fingerprint, request.requestId, expiresAt, now];
     if ((await this.db.query<unknown[]>(CLAIM_SQL, claim)).length === 1) return null;
 

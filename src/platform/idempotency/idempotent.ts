@@ -15,8 +15,11 @@ import { IdempotencyInterceptor, type IdempotentState } from './idempotency.inte
  * {@link CurrentTransaction}, in which its answer is kept.
  */
 export const Idempotent = (): MethodDecorator =>
+  applyDecorators(UseInterceptors(IdempotencyInterceptor), TakesIdempotencyKey());
+
+/** Documents the header and its errors. */
+export const TakesIdempotencyKey = (): MethodDecorator =>
   applyDecorators(
-    UseInterceptors(IdempotencyInterceptor),
     ApiHeader({
       name: 'Idempotency-Key',
       required: false,
