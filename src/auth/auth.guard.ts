@@ -8,13 +8,14 @@ import { ApiError } from '../common/api-error';
 import { CommonErrors } from '../common/common.errors';
 import { originOf } from '../common/origin';
 import { Clock } from '../common/clock';
-import type { Principal, RequestState } from '../common/principal';
+import type { Principal, RequestState, UserPrincipal } from '../common/principal';
 import { hasRecentSecondFactor, RECENT_SECOND_FACTOR_METADATA } from '../common/recent-second-factor';
 import { ENV, type Env } from '../config/env';
 import { rateLimited } from '../limits/limits.errors';
 import { addressClaim } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
 import { Audit } from '../platform/audit/audit';
+import { SessionsService } from './sessions.service';
 import { AccessTokenStrategy, ApiKeyStrategy, ask, type Credential, credentialOf } from './strategies';
 
 const ALLOWED_ADDRESS = 'a request from an address that the API key allows (allowed_ips)';
@@ -29,6 +30,7 @@ export class AuthGuard implements CanActivate {
     private readonly limiter: RateLimiter,
     private readonly accessTokens: AccessTokenStrategy,
     private readonly apiKeys: ApiKeyStrategy,
+    private readonly sessions: SessionsService,
     private readonly audit: Audit,
     private readonly clock: Clock,
     @Inject(ENV) env: Env,
@@ -49,19 +51,24 @@ export class AuthGuard implements CanActivate {
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
     request.user = await this.authenticate(credential, request, access);
     authorize(access, request.user, request.ip);
-    this.askForSecondFactor(context, request.user);
+    await this.askForSecondFactor(context, request.user);
     return true;
   }
 
   /** @throws ApiError `reauthentication_required` on a route marked with `@RecentSecondFactor`. */
-  private askForSecondFactor(context: ExecutionContext, principal: Principal): void {
+  private async askForSecondFactor(context: ExecutionContext, principal: Principal): Promise<void> {
     const isAsked = this.reflector.get<boolean | undefined>(
       RECENT_SECOND_FACTOR_METADATA,
       context.getHandler(),
     );
-    if (isAsked && principal.kind === 'user' && !hasRecentSecondFactor(principal, this.clock.nowMs())) {
-      throw CommonErrors.reauthenticationRequired();
-    }
+    if (!isAsked || principal.kind !== 'user' || this.isRecent(principal)) return;
+    // It may have been given to another process within the second for which this one believes what it knows.
+    const current = await this.sessions.principalAnew(principal.sessionId, principal.userId);
+    if (!current || !this.isRecent(current)) throw CommonErrors.reauthenticationRequired();
+  }
+
+  private isRecent(principal: UserPrincipal): boolean {
+    return hasRecentSecondFactor(principal, this.clock.nowMs());
   }
 
   /** Wrong credentials are counted per address, and only wrong ones. Why a key is refused is told where keys belong. */

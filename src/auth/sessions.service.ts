@@ -122,6 +122,12 @@ export class SessionsService {
     return session?.isActive && session.principal.userId === userId ? session.principal : null;
   }
 
+  /** The same as the database has it now. */
+  principalAnew(sessionId: string, userId: string): Promise<UserPrincipal | null> {
+    this.known.evict(sessionId);
+    return this.principal(sessionId, userId);
+  }
+
   /** The sessions of a user that are not over, last used first. */
   list(userId: string): Promise<Session[]> {
     const { madeAfter, usedAfter } = sessionHorizons(this.clock.now());

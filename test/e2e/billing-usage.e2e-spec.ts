@@ -18,7 +18,7 @@ const HOURS = Number(process.env['BILLING_HOURS'] ?? 2);
 const CUSTOMERS = Number(process.env['BILLING_CUSTOMERS'] ?? 8);
 const SECOND_MS = 1_000;
 
-describeAlone('usage on its way to Polar', () => {
+describeAlone('inside')('usage on its way to Polar', () => {
   let t: BilledApp;
   let reporter: UsageReporter;
 

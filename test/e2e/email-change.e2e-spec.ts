@@ -191,6 +191,7 @@ describe('T22: a change of the e-mail address', () => {
       t.clock.advance(7 * DAY_MS - 60_000);
       expect((await undo(link)).status).toBe(200);
       t.clock.reset();
+      t.known();
       expect(await emailOf(user)).toBe(user.email);
       for (const token of [user.token, thief.body.access_token as string]) expect(await me(token)).toBe(401);
       for (const address of [user.email, email]) expect((await login(address)).status).toBe(401);

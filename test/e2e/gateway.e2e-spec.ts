@@ -324,7 +324,7 @@ describe('in front of backends', () => {
       };
       expect((await t.http.post('/admin/prices', { bearer: token, body: price })).status).toBe(200);
       t.clock.advance(6_000);
-      await t.app.get(PriceBook, { strict: false }).onModuleInit();
+      for (const app of t.apps) await app.get(PriceBook, { strict: false }).onModuleInit();
       await t.http.post('/usage/track', { bearer: key, body: { operation: 'memory.priced' } });
       const [priced] = await t.db.findBy(UsageLog, { userId });
       expect(priced).toMatchObject({ tokensUsed: 0, costUsd: '0.002000000' });
@@ -339,7 +339,7 @@ describe('in front of backends', () => {
       const price = { operation, input_usd_per_million: 0, output_usd_per_million: 0, request_usd: 0.004 };
       expect((await t.http.post('/admin/prices', { bearer: token, body: price })).status).toBe(200);
       t.clock.advance(6_000);
-      await t.app.get(PriceBook, { strict: false }).onModuleInit();
+      for (const app of t.apps) await app.get(PriceBook, { strict: false }).onModuleInit();
       expect((await t.http.post('/usage/track', { bearer: key, body: { operation } })).status).toBe(200);
       await eventually(async () => (await t.mails(user.email)).length > 0);
       const subjects = (await t.mails(user.email)).map(({ subject }) => subject);

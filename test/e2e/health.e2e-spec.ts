@@ -15,7 +15,7 @@ describe('health', () => {
     expect(body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0', docs: '/docs' });
   });
 
-  itAlone('is healthy, live and ready with a database', async () => {
+  itAlone('inside')('is healthy, live and ready with a database', async () => {
     expect((await t.http.get('/health')).body).toEqual({
       status: 'healthy',
       version: '1.0.0',
@@ -25,7 +25,7 @@ describe('health', () => {
     expect((await t.http.get('/health/ready')).status).toBe(200);
   });
 
-  itAlone(
+  itAlone('inside')(
     'says so when the database is gone, answers clean errors meanwhile, and recovers by itself',
     async () => {
       const user = await t.make.user();
@@ -88,7 +88,7 @@ describe('health', () => {
     }
   });
 
-  itAlone(
+  itAlone('inside')(
     'stops being ready when it drains, stays healthy, and asks clients to close once it takes no more',
     async () => {
       const draining = await startTestApp();

@@ -5,7 +5,7 @@ import { AuditEvent } from '../../src/platform/audit/audit-event.entity';
 import { Idempotency, type IdempotentRequest } from '../../src/platform/idempotency/idempotency';
 import { IdempotencyKey } from '../../src/platform/idempotency/idempotency-key.entity';
 import type { Answer } from '../support/http';
-import { itAlone, startTestApp, type TestApp } from '../support/test-app';
+import { startTestApp, type TestApp } from '../support/test-app';
 
 const HOUR_MS = 3_600_000;
 /** How long a claim of a process that died is respected. */
@@ -74,7 +74,7 @@ describe('Idempotency-Key', () => {
     expect(await keysOf()).toEqual(['once']);
   });
 
-  itAlone('runs one of twenty at once: the others get its answer, or 409 and when to come back', async () => {
+  it('runs one of twenty at once: the others get its answer, or 409 and when to come back', async () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => create('"twins"')));
     const ran = answers.filter(({ status }) => status === 200);
     const waiting = answers.filter(({ status }) => status === 409);

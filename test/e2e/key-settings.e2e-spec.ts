@@ -1,5 +1,5 @@
 import type { Answer } from '../support/http';
-import { itAlone, startTestApp, type TestApp } from '../support/test-app';
+import { startTestApp, type TestApp } from '../support/test-app';
 
 const CALL = { user_id: 'end-user', prompt: 'hi', provider: 'echo' };
 const HOUR_MS = 60 * 60 * 1_000;
@@ -38,7 +38,7 @@ describe('the settings of an API key', () => {
     expect(shown.body).toEqual(body.api_key_info);
   });
 
-  itAlone('change one by one, in force with the next call, and the key stays the same', async () => {
+  it('change one by one, in force with the next call, and the key stays the same', async () => {
     const { token, refreshToken, id: userId } = await t.make.user();
     const { id, key } = await t.make.apiKey({ userId, metadata: { team: 'a' } });
     expect((await call(key)).status).toBe(200);
@@ -50,9 +50,11 @@ describe('the settings of an API key', () => {
       permissions: { read: true },
       metadata: { team: 'a' },
     });
+    t.known();
     expect((await call(key)).body.code).toBe('insufficient_permissions');
 
     await change(token, id, { permissions: {}, rate_limit_per_minute: 3, name: 'other' });
+    t.known();
     const { headers } = await call(key);
     expect(headers.get('ratelimit-policy')).toContain('"api-key";q=3;w=60');
 
@@ -61,6 +63,7 @@ describe('the settings of an API key', () => {
     expect((await call(key)).body.code).toBe('expired');
     const login = await t.http.post('/auth/refresh', { body: { refresh_token: refreshToken } });
     await change(login.body.access_token, id, { expires_at: null });
+    t.known();
     expect((await call(key)).status).toBe(200);
     const audit = await t.db.query<{ action: string }[]>(
       'SELECT action FROM audit_events WHERE target_id = $1',

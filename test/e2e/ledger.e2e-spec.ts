@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { DataSource, EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { createDataSource } from '../../src/data-source';
@@ -209,6 +211,41 @@ describe('the ledger', () => {
 
   const pending = (userId: string): Promise<unknown> =>
     t.db.query('SELECT meter, amount, taken FROM usage_pending WHERE user_id = $1', [userId]);
+
+  it('can be distributed by user as docs/scaling.md says, and every table is named there', async () => {
+    const text = readFileSync(join(__dirname, '../../docs/scaling.md'), 'utf8');
+    const distributed = [...text.matchAll(/create_distributed_table\('(\w+)', 'user_id'/g)].map(
+      ([, name]) => name,
+    );
+    expect(distributed).toHaveLength(6);
+    const obstacles = await t.db.query<object[]>(
+      `SELECT relname, conname AS name FROM pg_constraint JOIN pg_class ON pg_class.oid IN (conrelid, confrelid)
+       WHERE contype = 'f' AND relname = ANY($1)
+       UNION ALL
+       SELECT relname, tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+       WHERE NOT tgisinternal AND relname = ANY($1)
+       UNION ALL
+       SELECT relname, indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indrelid
+       WHERE indisunique AND relname = ANY($1) AND NOT EXISTS (
+         SELECT FROM pg_attribute WHERE attrelid = indrelid AND attname = 'user_id' AND attnum = ANY(indkey::int2[]))`,
+      [distributed],
+    );
+    expect(obstacles).toEqual([]);
+
+    const tables = await t.db.query<{ name: string }[]>(
+      `SELECT relname AS name FROM pg_class
+       WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition`,
+    );
+    const staying = [...text.matchAll(/`(\w+?)(\*?)`/g)].map(([, name = '', star]) => ({
+      name,
+      isPrefix: star === '*',
+    }));
+    const isNamed = (table: string): boolean =>
+      distributed.includes(table) ||
+      staying.some(({ name, isPrefix }) => (isPrefix ? table.startsWith(name) : table === name));
+    expect(tables.length).toBeGreaterThan(20);
+    expect(tables.filter(({ name }) => !isNamed(name))).toEqual([]);
+  });
 });
 
 it('a ledger from before the roll-ups keeps its lines, gets its sums, and can go back', async () => {

@@ -220,7 +220,7 @@ describe('mail', () => {
     expect(t.logLines.filter((line) => line.includes('not needed any more'))).toHaveLength(1);
   });
 
-  itAlone('is sent once by two applications on one database', async () => {
+  itAlone('own-second')('is sent once by two applications on one database', async () => {
     const other = await startAnother(t.databaseUrl);
     const to = t.make.email();
     for (const { app } of [t, other]) {

@@ -42,7 +42,7 @@ describe('monitoring/', () => {
   afterAll(() => t.close());
 
   it('names only metrics that the service has', async () => {
-    await t.http.get('/health');
+    await fetch(`${t.url}/health`);
     const text = await (await fetch(`${t.url}/metrics`)).text();
     const exist = new Set(['up', ...text.split('\n').map((line) => line.split(/[ {]/)[0] ?? '')]);
 

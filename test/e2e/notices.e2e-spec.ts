@@ -3,7 +3,7 @@ import { AuditEvent } from '../../src/platform/audit/audit-event.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { makeJobsDue } from '../support/jobs';
-import { itAlone, startTestApp, type TestApp } from '../support/test-app';
+import { startTestApp, type TestApp } from '../support/test-app';
 
 const NEW_PASSWORD = 'an entirely new one';
 const CALL = { user_id: 'end-user', prompt: 'hi', provider: 'echo' };
@@ -194,6 +194,7 @@ describe('what the owner is told', () => {
       token: string;
       key: string;
     }): Promise<void> => {
+      t.known();
       expect((await login(email, 'the attacker chose this')).status).toBe(401);
       expect((await t.http.from().get('/auth/me', { bearer: token })).status).toBe(401);
       expect((await t.http.from().post('/generate', { key, body: CALL })).status).toBe(401);
@@ -215,7 +216,7 @@ describe('what the owner is told', () => {
       expect((await login(made.email, NEW_PASSWORD)).body.user).toMatchObject({ is_verified: true });
     });
 
-    itAlone('a verification keeps it; "it was not me" ends it, also afterwards, and once', async () => {
+    it('a verification keeps it; "it was not me" ends it, also afterwards, and once', async () => {
       const made = await hijack();
       await post('/auth/verify-email', { token: await linkIn(made.email, 'verify-email') });
       expect((await t.http.from().post('/generate', { key: made.key, body: CALL })).status).toBe(200);

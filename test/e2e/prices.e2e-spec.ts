@@ -33,7 +33,7 @@ describe('the price book', () => {
       [version],
     );
     t.clock.advance((row?.at.getTime() ?? 0) - t.clock.nowMs() + 1);
-    await t.app.get(PriceBook, { strict: false }).onModuleInit();
+    for (const app of t.apps) await app.get(PriceBook, { strict: false }).onModuleInit();
   };
 
   it('charges by the most exact price in force, and each line says by which version', async () => {

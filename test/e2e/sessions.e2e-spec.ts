@@ -158,6 +158,7 @@ describe('sessions', () => {
       const [here, there] = [await login(), await login()];
       expect(await me(here.body.access_token)).toBe(200);
       expect((await t.http.post('/auth/logout', { bearer: here.body.access_token })).status).toBe(200);
+      t.known();
       expect(await me(here.body.access_token)).toBe(401);
       expect((await refresh(here.body.refresh_token)).status).toBe(401);
       expect(await me(there.body.access_token)).toBe(200);
@@ -188,6 +189,7 @@ describe('sessions', () => {
       expect(await me(user.token)).toBe(200);
       const bearer = t.app.get(AccessTokens, { strict: false }).sign(user.id, here.sessionId);
       await t.http.delete(`/auth/sessions/${user.sessionId.toUpperCase()}`, { bearer });
+      t.known();
       expect(await me(user.token)).toBe(401);
     });
 

@@ -5,7 +5,7 @@ import type { User } from '../../src/users/user.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { exampleBody, pathOf, routesOf } from '../support/route-list';
-import { itAlone, startTestApp, type TestApp } from '../support/test-app';
+import { startTestApp, type TestApp } from '../support/test-app';
 import { AuthenticatorApp, enrol, enrolled } from '../support/two-factor';
 
 const MINUTE_MS = 60_000;
@@ -215,45 +215,58 @@ describe('two-factor authentication', () => {
   });
 
   describe('the step-up (S6)', () => {
-    itAlone(
-      'is asked for ten minutes after the last code, on every route that says so, and given by a code',
-      async () => {
-        const marked = routesOf(t).filter(({ problems }) => problems.includes('reauthentication_required'));
-        expect(marked.map(({ name }) => name.replace('/api/v1', ''))).toEqual(
-          expect.arrayContaining([
-            'POST /auth/api-keys',
-            'POST /auth/password/change',
-            'POST /auth/me/email',
-            'POST /auth/api-keys/{id}/rotate',
-            'POST /auth/2fa/setup',
-            'POST /auth/2fa/enable',
-            'POST /auth/2fa/disable',
-            'POST /auth/2fa/backup-codes',
-          ]),
-        );
-        for (const route of marked) {
-          const user = await enrolled(t);
-          if (route.access === 'admin')
-            await t.db.query(`UPDATE users SET role = 'admin' WHERE id = $1`, [user.id]);
-          const code = async (): Promise<string | undefined> =>
-            (
-              await t.http.from().send(route.method, pathOf(route), {
-                bearer: user.token,
-                ...(route.takesBody && { body: exampleBody(route, t) }),
-              })
-            ).body.code;
-          const asked = async (): Promise<object> => ({
-            route: route.name,
-            isAsked: (await code()) === 'reauthentication_required',
-          });
-          t.clock.advance(10 * MINUTE_MS + 1_000);
-          expect(await asked()).toEqual({ route: route.name, isAsked: true });
-          expect((await twoFactor(user.token, 'verify', { code: user.app.code() })).status).toBe(200);
-          expect(await asked()).toEqual({ route: route.name, isAsked: false });
-          t.clock.reset();
-        }
-      },
-    );
+    it('is asked for ten minutes after the last code, on every route that says so, and given by a code', async () => {
+      const marked = routesOf(t).filter(({ problems }) => problems.includes('reauthentication_required'));
+      expect(marked.map(({ name }) => name.replace('/api/v1', ''))).toEqual(
+        expect.arrayContaining([
+          'POST /auth/api-keys',
+          'POST /auth/password/change',
+          'POST /auth/me/email',
+          'POST /auth/api-keys/{id}/rotate',
+          'POST /auth/2fa/setup',
+          'POST /auth/2fa/enable',
+          'POST /auth/2fa/disable',
+          'POST /auth/2fa/backup-codes',
+        ]),
+      );
+      for (const route of marked) {
+        const user = await enrolled(t);
+        if (route.access === 'admin')
+          await t.db.query(`UPDATE users SET role = 'admin' WHERE id = $1`, [user.id]);
+        const code = async (): Promise<string | undefined> =>
+          (
+            await t.http.from().send(route.method, pathOf(route), {
+              bearer: user.token,
+              ...(route.takesBody && { body: exampleBody(route, t) }),
+            })
+          ).body.code;
+        const asked = async (): Promise<object> => ({
+          route: route.name,
+          isAsked: (await code()) === 'reauthentication_required',
+        });
+        t.clock.advance(10 * MINUTE_MS + 1_000);
+        expect(await asked()).toEqual({ route: route.name, isAsked: true });
+        expect((await twoFactor(user.token, 'verify', { code: user.app.code() })).status).toBe(200);
+        expect(await asked()).toEqual({ route: route.name, isAsked: false });
+        t.clock.reset();
+      }
+    });
+
+    it('is given for every process at once', async () => {
+      const user = await enrolled(t);
+      const other = await startTestApp({ databaseUrl: t.databaseUrl });
+      try {
+        for (const { clock } of [t, other]) clock.advance(10 * MINUTE_MS + 1_000);
+        const create = async (): Promise<number> =>
+          (await other.http.post('/auth/api-keys', { bearer: user.token, body: { name: 'key' } })).status;
+        expect(await create()).toBe(403);
+        expect((await twoFactor(user.token, 'verify', { code: user.app.code() })).status).toBe(200);
+        expect(await create()).toBe(200);
+      } finally {
+        t.clock.reset();
+        await other.close();
+      }
+    });
 
     it('is kept by a refresh and not renewed by it', async () => {
       const user = await enrolled(t);

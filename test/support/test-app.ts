@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Writable } from 'node:stream';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
@@ -36,6 +36,8 @@ const QUICK_HASHES = { ARGON2_MEMORY_KIB: 1_024, ARGON2_TIME_COST: 2 };
 /** The whole service on a copy of the migrated database, as a test sees it. */
 export interface TestApp {
   readonly app: NestFastifyApplication;
+  /** All that answer: this one, or two with CLUSTER=true. */
+  readonly apps: readonly NestFastifyApplication[];
   readonly env: Env;
   readonly http: Http;
   readonly url: string;
@@ -47,6 +49,8 @@ export interface TestApp {
   readonly make: Factory;
   /** What was logged so far, a line each. */
   readonly logLines: string[];
+  /** What one process has changed the others know a second later: with CLUSTER=true that second passes. Alone, it is known at once. */
+  known(): void;
   /** Resolves when no job is due or under way, so what was asked for has been done or has failed. */
   settled(): Promise<void>;
   /** The mails to an address, newest first, after every job that is due; by whichever application of the database. */
@@ -65,16 +69,33 @@ export interface TestAppOptions {
  * With CLUSTER=true what a test starts is two applications behind nginx, on a database behind PgBouncer, with a Redis.
  * A client keeps to one of them, by its address, for what one changes the other may learn a second later.
  */
-const isCluster = process.env['CLUSTER'] === 'true';
+export const isCluster = process.env['CLUSTER'] === 'true';
 
-/**
- * A test of one application: it moves the clock of the limits, which is that of Redis then, counts or stops what an
- * application does, or expects what one client has changed to be known to another at once.
- */
-export const itAlone = isCluster ? it.skip : it;
+/** Why a test cannot be of two applications. */
+const reasons = {
+  'limits-clock': 'they move the clock of the limits, which is that of Redis here',
+  inside: 'they steer or look into one application',
+  proxy: 'nginx refuses such paths itself',
+  'own-second': 'they start a second application themselves',
+};
+const told = new Set<string>();
 
-/** The same of a whole file. */
-export const describeAlone = isCluster ? describe.skip : describe;
+/** `it`, for one application alone: with CLUSTER=true it is said why that is left out. */
+export function itAlone(reason: keyof typeof reasons): jest.It {
+  return isCluster ? (leftOut(reason), it.skip) : it;
+}
+
+/** The same for a whole file. */
+export function describeAlone(reason: keyof typeof reasons): jest.Describe {
+  return isCluster ? (leftOut(reason), describe.skip) : describe;
+}
+
+function leftOut(reason: keyof typeof reasons): void {
+  if (told.has(reason)) return;
+  told.add(reason);
+  const file = basename(expect.getState().testPath ?? '');
+  process.stderr.write(`Left out of ${file}: tests of one application alone, for ${reasons[reason]}.\n`);
+}
 
 async function balance(apps: readonly NestFastifyApplication[]): Promise<Program> {
   const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-balancer-'));
@@ -166,6 +187,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   let closed: Promise<void> | undefined;
   return {
     app,
+    apps: [app, ...others],
     env,
     url,
     http: new Http(balancer?.url ?? url),
@@ -174,6 +196,9 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
     clock,
     make: new Factory(app, db, clock),
     logLines,
+    known: () => {
+      if (isCluster) clock.advance(1_000);
+    },
     settled: () => jobsSettled(db),
     mails: async (address) => {
       await jobsSettled(db);
