@@ -4,17 +4,11 @@ import { formatUsd, type NanoUsd } from '../common/money';
 import type { PriceBook } from '../usage/price-book';
 import type { UsageLog, UsageMetadata } from '../usage/usage-log.entity';
 import type { Customer } from './customers';
-import type { ServedCallDto } from './usage-events.dto';
+import { TOKENS_MAX } from './usage-events.dto';
+import type { SettleHoldDto } from './usage-holds.dto';
 
-/** What the columns of the ledger take of one call. */
-const TOKENS_MAX = 2_147_483_647;
+/** What the column of the ledger takes. */
 export const COST_NANO_USD_END = 10n ** 20n;
-
-/** What a call took, as the service says that has served it. */
-export type Took = Pick<
-  ServedCallDto,
-  'input_tokens' | 'output_tokens' | 'cached_tokens' | 'end_user' | 'metadata'
->;
 
 /** A call that another service has served. */
 export interface ServedCall {
@@ -22,7 +16,7 @@ export interface ServedCall {
   readonly operation: string;
   readonly provider: string | null;
   readonly model: string | null;
-  readonly took: Took;
+  readonly took: SettleHoldDto;
   /** The event that reported it. */
   readonly event?: UsageMetadata['event'];
   readonly createdAt: Date;
@@ -62,7 +56,7 @@ export function tokensFault({
   input_tokens,
   output_tokens,
   cached_tokens = 0,
-}: Pick<Took, 'input_tokens' | 'output_tokens'> & Partial<Took>): FieldError | undefined {
+}: Pick<SettleHoldDto, 'input_tokens' | 'output_tokens'> & Partial<SettleHoldDto>): FieldError | undefined {
   if (cached_tokens > input_tokens)
     return { field: 'cached_tokens', message: 'must not be more than input_tokens' };
   if (input_tokens + output_tokens > TOKENS_MAX)

@@ -6,7 +6,8 @@ import { IsTimestamp } from '../common/timestamp';
 import { BoundedJson, METADATA_BYTES_MAX, OPERATION } from './reported';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
-const TOKENS_MAX = 2_147_483_647;
+/** What the columns of the ledger take of one call. */
+export const TOKENS_MAX = 2_147_483_647;
 const NAME_LENGTH_MAX = 255;
 
 const tokens = (description: string, example: number): PropertyDecorator =>

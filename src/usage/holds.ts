@@ -20,7 +20,7 @@ import { UsageErrors } from './usage.errors';
 import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
-const SWEEP_MAX = 500;
+const SWEEP_ROWS_MAX = 500;
 
 /** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
 @Injectable()
@@ -54,14 +54,16 @@ export class Holds implements OnApplicationShutdown {
 
   /** Ends what dead processes left: lets go of all holds that nobody came back for in time, streams with their line. */
   async sweep(): Promise<void> {
-    const lost = await this.db.find(UsageHold, {
-      where: { expiresAt: LessThanOrEqual(this.clock.now()) },
-      order: { userId: 'ASC', id: 'ASC' },
-      take: SWEEP_MAX,
-    });
-    // Whoever else sweeps at this moment does the same, and twice counts once.
-    const ended = lost.map((hold) => this.ledger.release(hold, lineOf(hold)));
-    await Promise.all(ended);
+    let lost: UsageHold[];
+    do {
+      lost = await this.db.find(UsageHold, {
+        where: { expiresAt: LessThanOrEqual(this.clock.now()) },
+        order: { userId: 'ASC', id: 'ASC' },
+        take: SWEEP_ROWS_MAX,
+      });
+      // Whoever else sweeps at this moment does the same, and twice counts once.
+      await Promise.all(lost.map((hold) => this.ledger.release(hold, lineOf(hold))));
+    } while (lost.length === SWEEP_ROWS_MAX);
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
+import { NO_CAPS } from '../../src/usage/caps';
 import { Holds } from '../../src/usage/holds';
 import { Ledger } from '../../src/usage/ledger';
 import { UsageLog } from '../../src/usage/usage-log.entity';
@@ -252,6 +253,25 @@ describe('holds of backends that serve calls themselves', () => {
       expect(await end(one, how)).toMatchObject({ status: 404, body: { code: 'hold_not_found' } });
     expect((await generate(key)).status).toBe(200);
     expect(await month(userId)).toEqual(monthOf(1));
+  });
+
+  it('lets go of everything that a dead backend held, however much, in one sweep', async () => {
+    const { id: apiKeyId, userId } = await customer();
+    const holds = t.app.get(Holds, { strict: false });
+    const now = t.clock.now();
+    const opening = {
+      userId,
+      apiKeyId,
+      caps: NO_CAPS,
+      month: `${now.toISOString().slice(0, 7)}-01`,
+      most: { tokens: 10n, costNanoUsd: 1_000_000n },
+      expiresAt: new Date(now.getTime() + 1_000),
+    };
+    await Promise.all(Array.from({ length: 1_001 }, () => holds.open({ ...opening, id: uuidv7() })));
+    expect(await month(userId)).toEqual(monthOf(0, 1_001));
+    t.clock.advance(1_001);
+    await holds.sweep();
+    expect(await month(userId)).toEqual(monthOf(0));
   });
 
   it('books into the month in which it was held, at the prices of that moment', async () => {

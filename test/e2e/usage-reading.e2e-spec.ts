@@ -262,6 +262,23 @@ describe('reading usage', () => {
       expect(times).toEqual([...times].sort());
     });
 
+    it('says of each line what the list says of it', async () => {
+      const user = await userWith([
+        at('2026-01-01T00:00:00.007Z', { costUsd: '-0.500000000', model: null, apiKeyId: uuidv7() }),
+        at('2026-01-01T00:00:01Z', { metadata: { path: '', method: '', end_user: 'one, "two"' } }),
+      ]);
+      const [, ...lines] = (await read('export', user)).text.trimEnd().split('\r\n');
+      const { body } = await read('logs', user);
+      const listed = (body.data as Record<string, string | number | null>[]).map((line) =>
+        Object.values(line)
+          .map((value) => `${value ?? ''}`)
+          .map((text) => (/[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text))
+          .join(),
+      );
+      expect(lines).toEqual(listed.reverse());
+      expect(lines[0]).toContain(',-0.500000000,');
+    });
+
     it('has its line of names when there is nothing to tell', async () => {
       const { text } = await read('export', await t.make.user());
       expect(text).toMatch(/^id,created_at,[a-z_,]+\r\n$/);
@@ -290,8 +307,8 @@ describe('reading usage', () => {
 
     it('breaks the connection when it cannot go on, so that half an export is never taken for a whole one', async () => {
       const user = await userWith([{}]);
-      jest.spyOn(UsageLines.prototype, 'all').mockImplementation(async function* () {
-        yield await Promise.resolve([]);
+      jest.spyOn(UsageLines.prototype, 'csv').mockImplementation(async function* () {
+        yield await Promise.resolve('');
         throw new Error('the database is gone');
       });
       await expect(read('export', user)).rejects.toThrow();

@@ -85,24 +85,6 @@ export class UsageLogDto {
   }
 }
 
-/** The columns of the export, in their order. */
-export const usageLogFields = [
-  'id',
-  'created_at',
-  'api_key_id',
-  'operation',
-  'provider',
-  'model',
-  'input_tokens',
-  'output_tokens',
-  'tokens_used',
-  'cost_usd',
-  'status_code',
-  'end_user',
-  'ip_address',
-  'user_agent',
-] as const satisfies readonly (keyof UsageLogDto)[];
-
 export class UsageLogsDto {
   @ApiProperty({ type: [UsageLogDto], description: 'The latest call first.' })
   data!: UsageLogDto[];
