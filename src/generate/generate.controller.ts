@@ -1,4 +1,4 @@
-import { Body, Controller, Headers, HttpCode, Post, Res, StreamableFile } from '@nestjs/common';
+import { Body, Controller, HttpCode, Post, Res, StreamableFile } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiOperation, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import { ApiKeyAccess } from '../common/access';
@@ -67,11 +67,10 @@ export class GenerateController {
     @Body() body: GenerateDto,
     @CurrentCall() call: MeteredCall,
     @Res({ passthrough: true }) reply: FastifyReply,
-    @Headers('idempotency-key') idempotencyKey?: string,
   ): Promise<GenerateResultDto | StreamableFile> {
     const request = { ...body, maxTokens: body.max_tokens };
     if (body.stream) {
-      if (idempotencyKey !== undefined) throw GenerateErrors.streamNotRepeatable();
+      if (reply.request.headers['idempotency-key'] !== undefined) throw GenerateErrors.streamNotRepeatable();
       const events = await this.streams.open(call, request, body.user_id, reply);
       // nginx would gather them.
       void reply.header('x-accel-buffering', 'no');
