@@ -24,7 +24,7 @@ export interface PublicPrices {
 
 /**
  * For ordinary calls: no batches, no faster service, no region. Where a provider takes more for long prompts (Anthropic
- * of Haiku 5.5 from 100,000 tokens on, OpenAI of its models since GPT-5.4 from 272,000, Google of Pro from 200,000), it
+ * of Haiku 5.5 from 100,000 tokens on, Google of Pro from 200,000, OpenAI of most models since GPT-5.4 from 272,000), it
  * is the price of the shorter ones. Introductory prices, which end soon, are left out.
  *
  * Written down from copies of the pages below and of price lists that quote them, not from the live pages: check them.

@@ -292,6 +292,7 @@ describe('reading usage', () => {
         '@SUM(A1)',
         '\tx',
         '\rx',
+        '\nx',
         '＝1+1',
         '=cmd|"/c calc"!A1',
         'a,"b"\r\nc',

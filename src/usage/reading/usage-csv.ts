@@ -32,7 +32,7 @@ export const csvLine = `${Object.values(fields)
  * negative number stays one.
  */
 function quoted(text: string): string {
-  const harmless = `CASE WHEN ${text} ~ '^[-=+@\\t\\r\\uFF0B\\uFF0D\\uFF1D\\uFF20]' AND ${text} !~ '^-\\d+(\\.\\d+)?$'
+  const harmless = `CASE WHEN ${text} ~ '^[-=+@\\t\\r\\n\\uFF0B\\uFF0D\\uFF1D\\uFF20]' AND ${text} !~ '^-\\d+(\\.\\d+)?$'
                          THEN '''' || (${text}) ELSE ${text} END`;
   return `CASE WHEN ${text} ~ '[",\\r\\n]' THEN '"' || replace(${harmless}, '"', '""') || '"' ELSE ${harmless} END`;
 }
