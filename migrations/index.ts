@@ -18,6 +18,7 @@ import { LeakUrl1795340100000 } from './1795340100000-leak-url';
 import { PartitionSearchPath1795341700000 } from './1795341700000-partition-search-path';
 import { PublicPrices1795347600000 } from './1795347600000-public-prices';
 import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services';
+import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -41,4 +42,5 @@ export const migrations = [
   PartitionSearchPath1795341700000,
   PublicPrices1795347600000,
   HoldsOfServices1795347633683,
+  LineIfLost1795348900000,
 ];

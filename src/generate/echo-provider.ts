@@ -33,10 +33,34 @@ export class EchoProvider {
     maxTokens: number,
     signal?: AbortSignal,
   ): Promise<{ text: string; inputTokens: number; outputTokens: number }> {
+    const parts = this.parts(prompt, maxTokens, signal);
+    let text = '';
+    let next = await parts.next();
+    for (; !next.done; next = await parts.next()) text += next.value;
+    return { text, ...next.value };
+  }
+
+  /** The same word by word; ends with the counts. */
+  async *stream(
+    prompt: string,
+    maxTokens: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<string, { inputTokens: number; outputTokens: number }> {
+    const parts = this.parts(prompt, maxTokens, signal);
+    let next = await parts.next();
+    for (; !next.done; next = await parts.next()) yield* next.value.split(/(?<= )/);
+    return next.value;
+  }
+
+  /** The answer window by window. */
+  private async *parts(
+    prompt: string,
+    maxTokens: number,
+    signal?: AbortSignal,
+  ): AsyncGenerator<string, { inputTokens: number; outputTokens: number }> {
     this.tokenizer ??= loadTokenizer();
     const tokenizer = await this.tokenizer;
     let inputTokens = 0;
-    let text = '';
 
     for (const [start, end] of windows(prompt)) {
       if (start > 0) await otherWork();
@@ -44,12 +68,11 @@ export class EchoProvider {
       const window = prompt.slice(start, end);
       const tokens = tokenizer.encode(window);
       const room = maxTokens - inputTokens;
-      if (tokens.length <= room) text = prompt.slice(0, end);
-      else if (room > 0)
-        text = prompt.slice(0, start) + textOfTokens(window, tokens.slice(0, room), tokenizer);
+      if (tokens.length <= room) yield window;
+      else if (room > 0) yield textOfTokens(window, tokens.slice(0, room), tokenizer);
       inputTokens += tokens.length;
     }
-    return { text, inputTokens, outputTokens: Math.min(inputTokens, maxTokens) };
+    return { inputTokens, outputTokens: Math.min(inputTokens, maxTokens) };
   }
 }
 

@@ -41,7 +41,9 @@ describe('input of generate', () => {
     ['max_tokens', '256'],
     ['max_tokens', null],
     ['max_tokens', 128_001],
-    ['stream', true],
+    ['stream', 'true'],
+    ['stream', null],
+    ['unknown', true],
   ])('refuses %s %j', async (field, value) => {
     const error = (await read({ ...valid, [field]: value }).catch((thrown: unknown) => thrown)) as ApiError;
 

@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsInt, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
 import { CompiledInput } from '../common/compiled-input';
-import { type ProviderName, providerNames } from './providers';
+import { type GenerationEnd, type ProviderName, providerNames } from './providers';
 
 /** The route takes bodies of 1 MiB, so no prompt that arrives is longer. */
 const PROMPT_CHARS_MAX = 1_048_576;
@@ -66,6 +66,14 @@ export class GenerateDto {
   @Min(1)
   @Max(MAX_TOKENS_MAX)
   max_tokens: number = MAX_TOKENS_DEFAULT;
+
+  @ApiPropertyOptional({
+    default: false,
+    example: false,
+    description: 'Have the answer bit by bit, as server-sent events. Not together with an Idempotency-Key.',
+  })
+  @IsBoolean()
+  stream: boolean = false;
 }
 
 export class GenerateUsageDto {
@@ -112,4 +120,23 @@ export class GenerateResultDto {
 
   @ApiProperty({ type: GenerateUsageDto, description: 'What the call used and costs.' })
   usage!: GenerateUsageDto;
+}
+
+/** The last event of a streamed answer: all of {@link GenerateResultDto} but the text. */
+export function toDone(
+  { provider, model, inputTokens, outputTokens }: GenerationEnd,
+  requestId: string,
+  costUsd: number,
+): Omit<GenerateResultDto, 'text'> {
+  return {
+    request_id: requestId,
+    provider,
+    model,
+    usage: {
+      input_tokens: inputTokens,
+      output_tokens: outputTokens,
+      total_tokens: inputTokens + outputTokens,
+      cost_usd: costUsd,
+    },
+  };
 }

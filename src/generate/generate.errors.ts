@@ -1,6 +1,6 @@
 import { defineError } from '../common/api-error';
 
-/** Errors of the providers behind `POST /generate`. None of them is ever charged. */
+/** Errors of `POST /generate` and of the providers behind it. None of a provider is ever charged. */
 export const GenerateErrors = {
   providerRejected: defineError({
     code: 'provider_rejected',
@@ -36,5 +36,25 @@ export const GenerateErrors = {
     title: 'Provider too slow',
     detail: (provider: string) =>
       `The provider "${provider}" did not answer in time, and nothing was charged. Try again, or ask for less: a smaller "max_tokens" or a shorter "prompt".`,
+  }),
+  streamNotRepeatable: defineError({
+    code: 'stream_not_repeatable',
+    status: 400,
+    title: 'A stream cannot be repeated',
+    detail: 'Send either "stream": true or an Idempotency-Key: the answer of a stream is not kept.',
+  }),
+  streamCutOff: defineError({
+    code: 'stream_cut_off',
+    status: 504,
+    title: 'Stream cut off',
+    detail: (seconds: number) =>
+      `The answer was not complete after ${seconds} seconds and was cut off. Charged is what had come by then, by an estimate. Ask for less: a smaller "max_tokens".`,
+  }),
+  streamNotBooked: defineError({
+    code: 'stream_not_booked',
+    status: 503,
+    title: 'Usage of the stream unknown',
+    detail:
+      'The answer is complete, but what it used could not be written for certain. It is charged once at most: what it used, or an estimate of its input.',
   }),
 };

@@ -1,4 +1,4 @@
-import type { LanguageModel } from 'ai';
+import type { OpenAIProvider } from '@ai-sdk/openai';
 import type { Env } from '../config/env';
 
 /** The providers of language models that are asked over the network. */
@@ -12,7 +12,7 @@ export interface ProviderAccess {
 }
 
 /** Makes the model of a name; the SDK sends its requests with the key and to the address it was made with. */
-export type ModelFactory = (model: string) => LanguageModel;
+export type ModelFactory = (model: string) => ReturnType<OpenAIProvider['chat']>;
 
 /**
  * The model that answers when the caller names none: of each provider the small, current one made for many calls.

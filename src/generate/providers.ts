@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { generateText, LanguageModelUsage } from 'ai';
+import type { generateText } from 'ai';
 import { ENV, type Env } from '../config/env';
 import { Traces } from '../platform/observability/traces';
 import { EchoProvider } from './echo-provider';
@@ -38,6 +38,9 @@ export interface Generation {
   /** Those of the input that the provider had in its cache. */
   readonly cachedTokens: number;
 }
+
+/** What a streamed answer comes to at its end. */
+export type GenerationEnd = Omit<Generation, 'text'>;
 
 /** What providers add to a prompt for its form as a conversation; more than any of them needs. */
 const CONVERSATION_TOKENS_MAX = 64;
@@ -97,6 +100,27 @@ export class Providers {
     }
   }
 
+  /**
+   * The answer in the pieces in which a provider gives it, asked for as they are taken; ends with the counts.
+   * @param signal gives it up; it also says how long it may take.
+   * @throws as {@link generate}; of `signal` a `TimeoutError` becomes `provider_timeout`.
+   */
+  async *stream(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<string, GenerationEnd> {
+    const { provider, prompt, model = 'echo', maxTokens } = request;
+    if (provider === 'echo') {
+      if (this.env.isProduction) throw GenerateErrors.providerNotConfigured('echo');
+      const counts = yield* this.echo.stream(prompt, maxTokens, signal);
+      return { provider, model, cachedTokens: 0, ...counts };
+    }
+    const access = providerAccess(this.env, provider);
+    if (!access) throw GenerateErrors.providerNotConfigured(provider);
+    try {
+      return yield* this.askForPieces(provider, access, request, signal);
+    } catch (error) {
+      throw providerFailure(provider, access, signal.aborted ? signal.reason : error);
+    }
+  }
+
   /** In production echo does not exist, and is refused like any provider that is not set up. */
   private async generateEcho(
     { prompt, model = 'echo', maxTokens }: GenerateRequest,
@@ -126,14 +150,51 @@ export class Providers {
       model: createModel(modelName),
       prompt,
       maxOutputTokens: maxTokens,
-      // Hidden reasoning would use up a small maxTokens before the first word; whoever names a model gets it as it is.
-      reasoning: model === undefined ? 'none' : 'provider-default',
+      reasoning: reasoningOf(model),
       maxRetries: 0,
       abortSignal,
       headers: this.traces.headers(),
       telemetry: { isEnabled: false },
     });
-    return { text, provider, model: modelName, ...countedTokens(usage, text) };
+    const { inputTokens, outputTokens, inputTokenDetails } = usage;
+    const counts = countedTokens(inputTokens, outputTokens, inputTokenDetails.cacheReadTokens, text !== '');
+    return { text, provider, model: modelName, ...counts };
+  }
+
+  /** Asks the model itself: what the SDK puts around it would keep the whole answer in memory. */
+  private async *askForPieces(
+    provider: RemoteProvider,
+    access: ProviderAccess,
+    { prompt, model, maxTokens }: GenerateRequest,
+    abortSignal: AbortSignal,
+  ): AsyncGenerator<string, GenerationEnd> {
+    const createModel = await this.modelFactory(provider, access);
+    const modelName = model ?? defaultModels[provider];
+    const { stream } = await this.traces.span(
+      'provider call',
+      () => ({ provider }),
+      async () =>
+        createModel(modelName).doStream({
+          prompt: [{ role: 'user', content: [{ type: 'text', text: prompt }] }],
+          maxOutputTokens: maxTokens,
+          reasoning: reasoningOf(model),
+          abortSignal,
+          headers: this.traces.headers(),
+        }),
+    );
+    let hasText = false;
+    for await (const part of stream) {
+      if (part.type === 'error') throw part.error;
+      if (part.type === 'text-delta' && part.delta !== '') {
+        hasText = true;
+        yield part.delta;
+      }
+      if (part.type !== 'finish') continue;
+      const { inputTokens, outputTokens } = part.usage;
+      const counts = countedTokens(inputTokens.total, outputTokens.total, inputTokens.cacheRead, hasText);
+      return { provider, model: modelName, ...counts };
+    }
+    throw new Error('The answer has no end.');
   }
 
   private modelFactory(provider: RemoteProvider, access: ProviderAccess): Promise<ModelFactory> {
@@ -151,16 +212,22 @@ async function loadGenerateText(): Promise<typeof generateText> {
   return ai.generateText;
 }
 
+/** Hidden reasoning would use up a small maxTokens before the first word; whoever names a model gets it as it is. */
+function reasoningOf(model: string | undefined): 'none' | 'provider-default' {
+  return model === undefined ? 'none' : 'provider-default';
+}
+
 /** The SDK turns a missing count into 0, and no prompt has 0 tokens, nor has any text. */
 function countedTokens(
-  { inputTokens = 0, outputTokens = 0, inputTokenDetails }: LanguageModelUsage,
-  text: string,
+  inputTokens = 0,
+  outputTokens = 0,
+  cached = 0,
+  hasText: boolean,
 ): Pick<Generation, 'inputTokens' | 'outputTokens' | 'cachedTokens'> {
   const isCount = (tokens: number, min: number): boolean => Number.isSafeInteger(tokens) && tokens >= min;
-  if (!isCount(inputTokens, 1) || !isCount(outputTokens, text === '' ? 0 : 1)) {
+  if (!isCount(inputTokens, 1) || !isCount(outputTokens, hasText ? 1 : 0)) {
     throw new Error('The answer has no usable token counts.');
   }
-  const cached = inputTokenDetails.cacheReadTokens ?? 0;
   const cachedTokens = isCount(cached, 0) ? Math.min(cached, inputTokens) : 0;
   return { inputTokens, outputTokens, cachedTokens };
 }

@@ -1,10 +1,11 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { EntityManager, LessThanOrEqual } from 'typeorm';
 import type { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal, type Standing, type Standings } from './caps';
 import { GroupCommit } from './group-commit';
+import { Ledger } from './ledger';
 import {
   MAKE_MONTHS_SQL,
   OPEN_SQL,
@@ -13,33 +14,13 @@ import {
   type OpenRow,
   standingsOf,
 } from './open-statement';
+import { UsageHold } from './usage-hold.entity';
+import type { UsageLog } from './usage-log.entity';
 import { UsageErrors } from './usage.errors';
 import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
 const SWEEP_ROWS_MAX = 500;
-
-/** Lets go of some of what dead processes hold. Whoever else sweeps at this moment takes other holds. */
-const SWEEP_SQL = `
-  WITH freed AS (
-    DELETE FROM usage_holds WHERE (user_id, id) IN
-      (SELECT user_id, id FROM usage_holds WHERE expires_at <= $1 ORDER BY user_id, id LIMIT ${SWEEP_ROWS_MAX}
-       FOR UPDATE SKIP LOCKED)
-    RETURNING user_id, api_key_id, month, tokens, cost_usd
-  ), locked AS (
-    SELECT months.user_id, months.scope_id, months.month, change.tokens AS less_tokens, change.cost_usd AS less_usd
-    FROM usage_months AS months
-    JOIN (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
-          FROM freed CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
-          WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS change USING (user_id, scope_id, month)
-    ORDER BY 1, 2, 3 FOR UPDATE OF months
-  ), lowered AS (
-    UPDATE usage_months AS months
-    SET held_tokens = months.held_tokens - less_tokens, held_usd = months.held_usd - less_usd
-    FROM locked
-    WHERE (months.user_id, months.scope_id, months.month) = (locked.user_id, locked.scope_id, locked.month)
-  )
-  SELECT count(*)::int AS count FROM freed`;
 
 /** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
 @Injectable()
@@ -59,6 +40,7 @@ export class Holds implements OnApplicationShutdown {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly alerts: Alerts,
+    private readonly ledger: Ledger,
   ) {}
 
   /**
@@ -70,13 +52,18 @@ export class Holds implements OnApplicationShutdown {
     if (refused) throw refused;
   }
 
-  /** Lets go of all holds that nobody came back for in time. */
+  /** Ends what dead processes left: lets go of all holds that nobody came back for in time, streams with their line. */
   async sweep(): Promise<void> {
-    let freed = SWEEP_ROWS_MAX;
-    while (freed === SWEEP_ROWS_MAX) {
-      const [row] = await this.db.query<{ count: number }[]>(SWEEP_SQL, [this.clock.now()]);
-      freed = row?.count ?? 0;
-    }
+    let lost: UsageHold[];
+    do {
+      lost = await this.db.find(UsageHold, {
+        where: { expiresAt: LessThanOrEqual(this.clock.now()) },
+        order: { userId: 'ASC', id: 'ASC' },
+        take: SWEEP_ROWS_MAX,
+      });
+      // Whoever else sweeps at this moment does the same, and twice counts once.
+      await Promise.all(lost.map((hold) => this.ledger.release(hold, lineOf(hold))));
+    } while (lost.length === SWEEP_ROWS_MAX);
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -134,6 +121,10 @@ export class Holds implements OnApplicationShutdown {
       openings.map(({ month }) => month),
     ]);
   }
+}
+
+function lineOf({ lineIfLost }: UsageHold): UsageLog | null {
+  return lineIfLost && { ...lineIfLost, createdAt: new Date(lineIfLost.createdAt) };
 }
 
 /** The standings of a call's caps with what its batch was granted. */

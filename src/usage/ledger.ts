@@ -131,9 +131,12 @@ export class Ledger implements OnApplicationShutdown {
     return outcome;
   }
 
-  /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
-  async release(hold: Held): Promise<void> {
-    await this.closing.add({ line: null, hold, capped: null });
+  /**
+   * Lets go of the hold of a call that failed; doing it twice changes nothing.
+   * @param line what the call left to be written in case that its process died.
+   */
+  async release(hold: Held, line: UsageLog | null = null): Promise<void> {
+    await this.closing.add({ line, hold, capped: null });
   }
 
   /** Everything appended is written before the connections close. */

@@ -7,7 +7,7 @@ import type { Principal, RequestState } from '../common/principal';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { TakesIdempotencyKey } from '../platform/idempotency/idempotent';
-import { capsOf, monthOf } from './caps';
+import { type Caps, capsOf, monthOf, NO_CAPS } from './caps';
 import type { Holds } from './holds';
 import type { Ledger } from './ledger';
 import type { Opening } from './open-statement';
@@ -46,6 +46,8 @@ export class MeteredCall {
   private endUser: string | undefined;
   private costNanoUsd: NanoUsd = 0n;
   private priceVersion = 0;
+  private isEstimate = false;
+  private isStreamed = false;
 
   constructor(
     private readonly operation: string,
@@ -59,6 +61,11 @@ export class MeteredCall {
     return this.request.id;
   }
 
+  /** Whether its handler ends the call itself, when the stream that it answers with ends. */
+  get endsLater(): boolean {
+    return this.isStreamed;
+  }
+
   /**
    * Sets aside the most that the call can consume, when its caller has a budget or a quota; to be awaited before
    * anything is consumed.
@@ -67,7 +74,24 @@ export class MeteredCall {
   async reserve(most: Consumption): Promise<void> {
     const { user } = this.request;
     const caps = user.kind === 'api_key' ? capsOf(user) : null;
-    if (!caps) return;
+    if (caps) await this.open(most, caps);
+  }
+
+  /**
+   * The same for a call that is answered with a stream, whatever its caller has: should the process die, the row of
+   * what is set aside tells of the call. The handler ends the call itself, by {@link settle} or {@link release}.
+   * @param ifLost what is charged when the process dies: an estimate.
+   */
+  async reserveStream(most: Consumption, ifLost: Consumption): Promise<void> {
+    const { user } = this.request;
+    this.isStreamed = true;
+    this.chargeEstimate(ifLost);
+    const caps = (user.kind === 'api_key' && capsOf(user)) || NO_CAPS;
+    await this.open(most, caps, Object.assign(this.toLine(200), { ipAddress: null, userAgent: null }));
+  }
+
+  private async open(most: Consumption, caps: Caps, lineIfLost?: UsageLog): Promise<void> {
+    const { user } = this.request;
     const opening: Opening = {
       id: this.requestId,
       userId: user.userId,
@@ -79,6 +103,7 @@ export class MeteredCall {
       },
       caps,
       expiresAt: new Date(this.startedAt.getTime() + this.metering.holdSeconds * 1_000),
+      lineIfLost,
     };
     await this.metering.holds.open(opening);
     this.hold = opening;
@@ -92,11 +117,14 @@ export class MeteredCall {
     const { ledger } = this.metering;
     const line = this.toLine(statusCode);
     await (together ? ledger.appendWith(line, this.hold, together) : ledger.append(line, this.hold));
+    this.hold = null;
   }
 
   /** Ends the call without a line: it failed. What cannot be let go of now goes when it expires. */
   async release(): Promise<void> {
-    if (this.hold) await this.metering.ledger.release(this.hold).catch(() => undefined);
+    const { hold } = this;
+    this.hold = null;
+    if (hold) await this.metering.ledger.release(hold).catch(() => undefined);
   }
 
   /**
@@ -107,10 +135,17 @@ export class MeteredCall {
   charge(consumption: Consumption, endUser?: string): NanoUsd {
     this.consumption = consumption;
     this.endUser = endUser;
+    this.isEstimate = false;
     const { cost, version } = this.metering.prices.price(this.operation, consumption, this.startedAt);
     this.costNanoUsd = cost;
     this.priceVersion = version;
     return cost;
+  }
+
+  /** The same when the call ended early, so that nobody has counted. */
+  chargeEstimate(consumption: Consumption, endUser?: string): void {
+    this.charge(consumption, endUser);
+    this.isEstimate = true;
   }
 
   /** The ledger's line for this call, answered with `statusCode`. */
@@ -139,6 +174,7 @@ export class MeteredCall {
         method,
         status_code: statusCode,
         ...(this.endUser !== undefined && { end_user: this.endUser }),
+        ...(this.isEstimate && { estimated: true }),
       },
       createdAt: this.startedAt,
     };

@@ -1,6 +1,7 @@
 import { formatUsd, parseUsd } from '../common/money';
 import type { Capped, Most, Standings } from './caps';
 import type { ServedElsewhere } from './usage-hold.entity';
+import type { UsageLog } from './usage-log.entity';
 
 /** A call that asks for room under its caps. */
 export interface Opening extends Capped {
@@ -11,6 +12,8 @@ export interface Opening extends Capped {
   readonly expiresAt: Date;
   /** Of a call that another service serves. */
   readonly servedElsewhere?: ServedElsewhere;
+  /** Of a streamed call: its line in the ledger should its process die. */
+  readonly lineIfLost?: UsageLog;
 }
 
 /**
@@ -25,9 +28,9 @@ export const OPEN_SQL = `
            CASE WHEN held.id IS NULL THEN asked.tokens ELSE 0 END AS more_tokens,
            CASE WHEN held.id IS NULL THEN asked.cost_usd ELSE 0 END AS more_usd
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
-                $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[])
+                $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::jsonb[])
          WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
-                                   expires_at, served_elsewhere, position)
+                                   expires_at, served_elsewhere, line_if_lost, position)
     LEFT JOIN usage_holds AS held ON (held.user_id, held.id) = (asked.user_id, asked.id)
   ), locked AS (
     SELECT months.* FROM usage_months AS months
@@ -58,8 +61,9 @@ export const OPEN_SQL = `
       AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
       AND (key_cap IS NULL OR key_settled + key_held + key_asked <= key_cap)
   ), held AS (
-    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere)
-    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere FROM granted
+    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
+                             line_if_lost)
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere, line_if_lost FROM granted
     ON CONFLICT (user_id, id) DO NOTHING
     RETURNING user_id, api_key_id, month, tokens, cost_usd
   ), reserved AS (
@@ -111,6 +115,7 @@ export function openParameters(openings: readonly Opening[]): unknown[] {
     openings.map(({ caps }) => caps.tokens?.toString() ?? null),
     openings.map(({ expiresAt }) => expiresAt),
     openings.map(({ servedElsewhere }) => (servedElsewhere ? JSON.stringify(servedElsewhere) : null)),
+    openings.map(({ lineIfLost }) => (lineIfLost ? JSON.stringify(lineIfLost) : null)),
   ];
 }
 

@@ -1,4 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import type { UsageLog } from './usage-log.entity';
 
 /** A call that another service serves: who holds room for it, and what prices it when it ends. */
 export interface ServedElsewhere {
@@ -9,6 +10,9 @@ export interface ServedElsewhere {
   /** When it was held, RFC 3339 in UTC: also the time of its line, which so belongs to the month it is held in. */
   readonly begunAt: string;
 }
+
+/** A line of the ledger in JSON, where a time is a text. */
+export type StoredLine = Omit<UsageLog, 'createdAt'> & { readonly createdAt: string };
 
 /** The most that a call under way may consume: set aside when it begins, let go of when it ends. */
 @Entity('usage_holds')
@@ -37,6 +41,10 @@ export class UsageHold {
   /** Null: this service serves the call itself. */
   @Column('jsonb', { nullable: true })
   servedElsewhere!: ServedElsewhere | null;
+
+  /** Of a streamed call: its line in the ledger should its process die. Nothing personal is in it. */
+  @Column('jsonb', { nullable: true })
+  lineIfLost!: StoredLine | null;
 
   /** When it is let go of if nobody came back, because its process died. */
   @Index()

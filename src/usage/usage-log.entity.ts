@@ -8,6 +8,8 @@ export interface UsageMetadata {
   readonly status_code?: number;
   /** The caller's own end user, as the caller named him. */
   readonly end_user?: string;
+  /** The call ended early: its tokens are an estimate. */
+  readonly estimated?: true;
   /** What was reported with a call that was served elsewhere. */
   readonly reported?: Readonly<Record<string, unknown>>;
   /** The event that reported it. */

@@ -50,7 +50,7 @@ export class UsageInterceptor implements NestInterceptor {
     const run = (keep?: KeepAnswer): Observable<unknown> =>
       next.handle().pipe(
         mergeMap(async (answer: unknown) => {
-          await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
+          if (!call.endsLater) await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
           return answer;
         }),
         catchError(async (error: unknown) => {

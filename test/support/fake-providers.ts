@@ -5,7 +5,10 @@ import { text as readText } from 'node:stream/consumers';
 import { z } from 'zod';
 import type { RemoteProvider } from '../../src/generate/language-models';
 
-/** What a fake does with the next requests; `stall` sends headers and half an answer, then nothing more. */
+/**
+ * What a fake does with the next requests; `stall` sends headers and half an answer, then nothing more. Of a stream
+ * `stall` and `break` come after its first piece, and `endless` repeats the answer for as long as it is read.
+ */
 export type FakeBehaviour =
   | 'ok'
   | 'no_usage'
@@ -17,7 +20,9 @@ export type FakeBehaviour =
   | 'redirect'
   | 'hang'
   | 'stall'
-  | 'drop';
+  | 'drop'
+  | 'break'
+  | 'endless';
 
 /** A request as it arrived; `closed` settles when its connection is gone or it has been answered. */
 export interface FakeRequest {
@@ -44,6 +49,10 @@ export class FakeProvider {
   behaviour: FakeBehaviour = 'ok';
   /** What requests that arrive from now on wait for before they are answered. */
   gate: Promise<unknown> | undefined;
+  /** The same for what comes after the first piece of a stream. */
+  streamGate: Promise<unknown> | undefined;
+  /** Sent of the last stream, in bytes. */
+  sentBytes = 0;
   /** Sent with `rate_limited`; undefined sends none. */
   retryAfter: string | undefined = '7';
   answer: FakeAnswer = { text: 'The sea is wide.', inputTokens: 19, outputTokens: 12 };
@@ -76,10 +85,10 @@ export class FakeProvider {
     return request;
   }
 
-  /** Keeps requests waiting that arrive from now on. @returns what lets them go on. */
-  closeGate(): () => void {
+  /** Keeps requests waiting that arrive from now on, or streams after their first piece. @returns what lets them go on. */
+  closeGate(which: 'gate' | 'streamGate' = 'gate'): () => void {
     const { promise, resolve } = Promise.withResolvers();
-    this.gate = promise;
+    this[which] = promise;
     return () => {
       resolve(undefined);
     };
@@ -111,7 +120,34 @@ export class FakeProvider {
 
     const refused = this.wire.check(received, this.apiKey);
     if (refused) this.refuse(response, refused);
+    else if (isStream(received) && ['ok', 'no_usage', 'stall', 'break', 'endless'].includes(this.behaviour))
+      await this.stream(received, response);
     else this.behave(received, response);
+  }
+
+  /** The first word, then, behind the gate, the others. */
+  private async stream(request: FakeRequest, response: ServerResponse): Promise<void> {
+    const [first = '', ...others] = this.answer.text.split(/(?<= )/);
+    const usage = this.behaviour === 'no_usage' ? undefined : this.answer;
+    const { head, piece, tail } = this.wire.stream(request, usage);
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    response.write(head + piece(first));
+    this.sentBytes = 0;
+    await this.streamGate;
+    if (this.behaviour === 'stall') return;
+    if (this.behaviour === 'break') {
+      response.socket?.end();
+      return;
+    }
+    const closed = once(response, 'close');
+    do {
+      for (const word of others) {
+        const event = piece(word);
+        this.sentBytes += event.length;
+        if (!response.write(event)) await Promise.race([once(response, 'drain'), closed]);
+      }
+    } while (this.behaviour === 'endless' && !response.destroyed);
+    response.end(tail);
   }
 
   private behave(request: FakeRequest, response: ServerResponse): void {
@@ -152,6 +188,8 @@ export class FakeProvider {
         response.destroy();
         break;
       case 'hang':
+      case 'break':
+      case 'endless':
         break;
     }
   }
@@ -178,10 +216,28 @@ interface Wire {
   check(request: FakeRequest, apiKey: string): Refusal | undefined;
   answer(request: FakeRequest, answer: FakeAnswer): Record<string, unknown>;
   error(status: number, message: string, reason?: string): unknown;
+  /** The same answer as server-sent events. */
+  stream(request: FakeRequest, usage: FakeAnswer | undefined): FakeStream;
+}
+
+interface FakeStream {
+  readonly head: string;
+  readonly piece: (this: void, text: string) => string;
+  readonly tail: string;
+}
+
+function event(data: unknown, name?: string): string {
+  return `${name ? `event: ${name}\n` : ''}data: ${JSON.stringify(data)}\n\n`;
+}
+
+function isStream({ path, body }: FakeRequest): boolean {
+  return (
+    path.includes(':streamGenerateContent') || (body as { stream?: unknown } | undefined)?.stream === true
+  );
 }
 
 const tokens = z.int().positive();
-const geminiPath = /^\/v1beta\/models\/([^/:]+):generateContent$/;
+const geminiPath = /^\/v1beta\/models\/([^/:]+):(?:generateContent|streamGenerateContent\?alt=sse)$/;
 const geminiBody = z.strictObject({
   contents: z
     .array(
@@ -198,12 +254,15 @@ const openaiBody = z.strictObject({
   messages: z.array(z.strictObject({ role: z.literal('user'), content: z.string() })).min(1),
   max_tokens: tokens.optional(),
   max_completion_tokens: tokens.optional(),
+  stream: z.literal(true).optional(),
+  stream_options: z.strictObject({ include_usage: z.literal(true) }).optional(),
   reasoning_effort: z.enum(['none', 'minimal', 'low', 'medium', 'high']).optional(),
 });
 const anthropicText = z.strictObject({ type: z.literal('text'), text: z.string() });
 const anthropicBody = z.strictObject({
   model: z.string(),
   max_tokens: tokens,
+  stream: z.literal(true).optional(),
   messages: z
     .array(z.strictObject({ role: z.literal('user'), content: z.array(anthropicText).min(1) }))
     .min(1),
@@ -234,6 +293,14 @@ const gemini: Wire = {
         totalTokenCount: inputTokens + outputTokens,
       },
     };
+  },
+  stream(request, usage) {
+    const part = (text: string): Record<string, unknown> => ({
+      ...gemini.answer(request, { text, inputTokens: 1, outputTokens: 0 }),
+      usageMetadata: undefined,
+    });
+    const last = usage ? gemini.answer(request, { ...usage, text: '' }) : part('');
+    return { head: '', piece: (text) => event(part(text)), tail: event(last) };
   },
   error(code, message, reason) {
     const names = new Map([
@@ -281,6 +348,25 @@ const openai: Wire = {
       },
     };
   },
+  stream(request, usage) {
+    const chunk = (choices: unknown[], more: object = {}): string =>
+      event({
+        id: 'chatcmpl-fake',
+        object: 'chat.completion.chunk',
+        created: 1_790_000_000,
+        choices,
+        ...more,
+      });
+    const delta = (content: object, finish_reason: string | null): unknown[] => [
+      { index: 0, delta: content, logprobs: null, finish_reason },
+    ];
+    const counts = usage && (openai.answer(request, usage) as { usage: object }).usage;
+    return {
+      head: chunk(delta({ role: 'assistant', content: '' }, null)),
+      piece: (content) => chunk(delta({ content }, null)),
+      tail: `${chunk(delta({}, 'stop'))}${counts ? chunk([], { usage: counts }) : ''}data: [DONE]\n\n`,
+    };
+  },
   error(status, message, code) {
     const type = status >= 500 ? 'server_error' : 'invalid_request_error';
     return { error: { message, type, param: null, code: code ?? null } };
@@ -313,6 +399,27 @@ const anthropic: Wire = {
         cache_creation_input_tokens: 1,
         output_tokens: outputTokens,
       },
+    };
+  },
+  stream(request, usage) {
+    const { usage: counts, ...message } = anthropic.answer(
+      request,
+      usage ?? { text: '', inputTokens: 0, outputTokens: 0 },
+    ) as { usage: { output_tokens: number } };
+    const named = (type: string, more: object): string => event({ type, ...more }, type);
+    const start = { ...message, content: [], stop_reason: null, usage: { ...counts, output_tokens: 1 } };
+    return {
+      head:
+        named('message_start', { message: start }) +
+        named('content_block_start', { index: 0, content_block: { type: 'text', text: '' } }),
+      piece: (text) => named('content_block_delta', { index: 0, delta: { type: 'text_delta', text } }),
+      tail:
+        named('content_block_stop', { index: 0 }) +
+        named('message_delta', {
+          delta: { stop_reason: 'end_turn', stop_sequence: null },
+          usage: { output_tokens: usage ? counts.output_tokens : 0 },
+        }) +
+        named('message_stop', {}),
     };
   },
   error(status, message) {
