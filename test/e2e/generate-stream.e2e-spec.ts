@@ -215,7 +215,7 @@ describe('POST /generate with "stream": true', () => {
     expect(await holds()).toBe(0);
   });
 
-  itAlone(
+  itAlone('inside')(
     'has a hold before its first byte, by which a call whose process died is charged once, and never twice',
     async () => {
       const release = fake.closeGate('streamGate');
@@ -282,7 +282,7 @@ describe('POST /generate with "stream": true', () => {
     expect(line?.outputTokens).toBe(1_024);
   });
 
-  itAlone('is written to its end, and booked, when the service is told to stop', async () => {
+  itAlone('own-second')('is written to its end, and booked, when the service is told to stop', async () => {
     const stopped = await startTestApp({ settings, databaseUrl: t.databaseUrl });
     const release = fake.closeGate('streamGate');
     const { answer } = await open({}, stopped.url);
@@ -297,28 +297,33 @@ describe('POST /generate with "stream": true', () => {
     expect(await lines()).toMatchObject([{ tokensUsed: 31 }]);
   });
 
-  itAlone('is cut off after the longest time a call may take, which charges what had come', async () => {
-    const quick = await startTestApp({
-      settings: { ...settings, PROVIDER_TIMEOUT_SECONDS: '1' },
-      databaseUrl: t.databaseUrl,
-    });
-    fake.behaviour = 'stall';
-    const cut = await quick.http.post('/generate', { key: apiKey.key, body: bodyOf({}) });
-    expect(eventsOf(cut.text).at(-1)).toMatchObject({
-      name: 'error',
-      data: { code: 'stream_cut_off', status: 504 },
-    });
-    expect(await lines()).toMatchObject([{ inputTokens: INPUT_ESTIMATE, outputTokens: FIRST_WORD_ESTIMATE }]);
+  itAlone('own-second')(
+    'is cut off after the longest time a call may take, which charges what had come',
+    async () => {
+      const quick = await startTestApp({
+        settings: { ...settings, PROVIDER_TIMEOUT_SECONDS: '1' },
+        databaseUrl: t.databaseUrl,
+      });
+      fake.behaviour = 'stall';
+      const cut = await quick.http.post('/generate', { key: apiKey.key, body: bodyOf({}) });
+      expect(eventsOf(cut.text).at(-1)).toMatchObject({
+        name: 'error',
+        data: { code: 'stream_cut_off', status: 504 },
+      });
+      expect(await lines()).toMatchObject([
+        { inputTokens: INPUT_ESTIMATE, outputTokens: FIRST_WORD_ESTIMATE },
+      ]);
 
-    fake.behaviour = 'hang';
-    const slow = await quick.http.post('/generate', { key: apiKey.key, body: bodyOf({}) });
-    expect([slow.status, slow.body.code]).toEqual([504, 'provider_timeout']);
-    expect(await lines()).toHaveLength(1);
-    expect(await holds()).toBe(0);
-    await quick.close();
-  });
+      fake.behaviour = 'hang';
+      const slow = await quick.http.post('/generate', { key: apiKey.key, body: bodyOf({}) });
+      expect([slow.status, slow.body.code]).toEqual([504, 'provider_timeout']);
+      expect(await lines()).toHaveLength(1);
+      expect(await holds()).toBe(0);
+      await quick.close();
+    },
+  );
 
-  itAlone('says so when its usage cannot be written, and is charged once at most', async () => {
+  itAlone('inside')('says so when its usage cannot be written, and is charged once at most', async () => {
     await t.db.query('ALTER TABLE usage_logs ADD CONSTRAINT refuse_all CHECK (false) NOT VALID');
     let events: Event[];
     try {
