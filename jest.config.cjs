@@ -22,8 +22,8 @@ const base = {
 const slow = { ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**/*.spec.ts'] };
 
 module.exports = {
-  // Many tests wait for processes they started, so every core may have one.
-  maxWorkers: process.env.SLOW ? 1 : '100%',
+  // Many tests wait for processes they started, so two cores have three.
+  maxWorkers: process.env.SLOW ? 1 : '150%',
   // What files leave behind in the packages they share goes with the worker.
   workerIdleMemoryLimit: '1GB',
   testTimeout: 60_000,
