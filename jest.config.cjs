@@ -1,3 +1,5 @@
+const { availableParallelism } = require('node:os');
+
 const base = {
   rootDir: __dirname,
   testEnvironment: '<rootDir>/test/support/jest-environment.cjs',
@@ -23,7 +25,7 @@ const slow = { ...base, displayName: 'slow', testMatch: ['<rootDir>/test/slow/**
 
 module.exports = {
   // Many tests wait for processes they started, so two cores have three.
-  maxWorkers: process.env.SLOW ? 1 : '150%',
+  maxWorkers: process.env.SLOW ? 1 : Math.ceil(availableParallelism() * 1.5),
   // What files leave behind in the packages they share goes with the worker.
   workerIdleMemoryLimit: '1GB',
   testTimeout: 60_000,
