@@ -59,12 +59,13 @@ export class UsageLines {
     const [at, id] = [`$${parameters.length + 1}`, `$${parameters.length + 2}`];
     const sql = (after: string): string =>
       `SELECT string_agg(line, '' ORDER BY created_at, id) AS text, max(created_at)::text AS at,
-              (array_agg(id ORDER BY created_at DESC, id DESC))[1] AS id
+              (array_agg(id ORDER BY created_at DESC, id DESC))[1] AS id, count(*)::int AS lines
        FROM (SELECT created_at, id, ${csvLine} AS line FROM usage_logs WHERE ${where} ${after}
              ORDER BY created_at, id LIMIT ${CHUNK}) AS chunk`;
     let [chunk] = await this.db.query<Chunk>(sql(''), parameters);
     while (chunk?.text) {
       yield chunk.text;
+      if (chunk.lines < CHUNK) return;
       [chunk] = await this.db.query<Chunk>(sql(`AND (created_at, id) > (${at}::timestamptz, ${id}::uuid)`), [
         ...parameters,
         chunk.at,
@@ -80,4 +81,5 @@ interface Chunk {
   readonly text: string | null;
   readonly at: string;
   readonly id: string;
+  readonly lines: number;
 }
