@@ -54,14 +54,12 @@ it(`B2: Polar has exactly what the ledger has after ${rounds} kills of the servi
     await service.start();
   }
   polar.heal();
-  let ledger: number[] = [];
-  await until(async () => {
-    ledger = await Promise.all(customers.map(({ token }) => tokensOf(token)));
-    return customers.every(({ userId }, i) => polar.store.total(userId) === ledger[i]);
-  }, LIMIT_MS);
+  const ledger = await Promise.all(customers.map(({ token }) => tokensOf(token)));
+  const arrived = (): number[] => customers.map(({ userId }) => polar.store.total(userId));
+  await until(() => arrived().every((tokens, i) => tokens === ledger[i]), LIMIT_MS);
   // What arrives late would count twice: nothing does.
   await sleep(2_000);
-  expect(customers.map(({ userId }) => polar.store.total(userId))).toEqual(ledger);
+  expect(arrived()).toEqual(ledger);
   expect(Math.min(...ledger)).toBeGreaterThan(0);
   expect(polar.violations).toEqual([]);
   process.stdout.write(
