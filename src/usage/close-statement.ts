@@ -17,12 +17,16 @@ const NAMED = `
     RETURNING line_id
   ), `;
 
-/** A reported event leaves a line only when its identity was claimed here. */
-const IS_NAMED = `
-    WHERE id NOT IN (SELECT unnest($23::uuid[])) OR id IN (SELECT line_id FROM named)`;
+/**
+ * A reported event leaves a line only when its identity was claimed here; what a dead process left, only when its hold
+ * was still there: it has the id of its hold.
+ */
+const IS_DUE = `
+    WHERE (id NOT IN (SELECT unnest($23::uuid[])) OR id IN (SELECT line_id FROM named))
+      AND (id NOT IN (SELECT unnest($25::uuid[])) OR id IN (SELECT id FROM freed))`;
 
-/** {@link CLOSE_SQL} for a batch in which events are, and for one without, which is spared their part. */
-const closeSql = (hasEvents: boolean): string => `
+/** {@link CLOSE_SQL} for a batch with lines that may not be due, and for one without, which is spared their part. */
+const closeSql = (hasConditions: boolean): string => `
   WITH freed AS (
     DELETE FROM usage_holds
     USING (SELECT user_id, id FROM usage_holds
@@ -30,14 +34,14 @@ const closeSql = (hasEvents: boolean): string => `
            ORDER BY user_id, id FOR UPDATE OF usage_holds) AS ended
     WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
     RETURNING usage_holds.user_id, usage_holds.id, api_key_id, month, tokens, cost_usd
-  ), ${hasEvents ? NAMED : ''}line AS (
+  ), ${hasConditions ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
                             price_version)
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[],
                          $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[],
                          $15::int[], $16::int[])
-                  AS asked (id)${hasEvents ? IS_NAMED : ''}
+                  AS asked (id)${hasConditions ? IS_DUE : ''}
     ON CONFLICT (user_id, id, created_at) DO NOTHING
     RETURNING user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
@@ -82,7 +86,7 @@ const closeSql = (hasEvents: boolean): string => `
  * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
  * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
  */
-const CLOSE_SQL = { ofCalls: closeSql(false), withEvents: closeSql(true) };
+const CLOSE_SQL = { ofCalls: closeSql(false), withConditions: closeSql(true) };
 
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
@@ -92,6 +96,8 @@ export interface Closing {
   readonly capped: Capped | null;
   /** Of a call that another service has served and reported. */
   readonly event?: ReportedEvent;
+  /** The line is that of a call whose process died: it is written only together with the end of its hold. */
+  readonly isLost?: true;
 }
 
 /** What a call has set aside, by its name. */
@@ -121,6 +127,7 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
   const events = closings.flatMap(({ line, event, hold }) =>
     line && event ? { ...event, lineId: line.id, holdId: hold?.id ?? null } : [],
   );
+  const lost = closings.flatMap(({ line, isLost }) => (line && isLost ? line.id : []));
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   const parameters = [
     column('id'),
@@ -143,7 +150,7 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     holds.map(({ id }) => id),
     closings.flatMap(({ capped }) => capped?.userId ?? []),
   ];
-  if (events.length === 0) return [CLOSE_SQL.ofCalls, parameters];
+  if (events.length === 0 && lost.length === 0) return [CLOSE_SQL.ofCalls, parameters];
   const named = [
     events.map(({ reporterId }) => reporterId),
     events.map(({ identity }) => identity),
@@ -152,5 +159,5 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     // What is settled takes the place of what was held for it, or the cap would not hold.
     events.map(({ holdId }) => holdId),
   ];
-  return [CLOSE_SQL.withEvents, [...parameters, ...named]];
+  return [CLOSE_SQL.withConditions, [...parameters, ...named, lost]];
 }

@@ -61,8 +61,8 @@ export class Holds implements OnApplicationShutdown {
         order: { userId: 'ASC', id: 'ASC' },
         take: SWEEP_ROWS_MAX,
       });
-      // Whoever else sweeps at this moment does the same, and twice counts once.
-      await Promise.all(lost.map((hold) => this.ledger.release(hold, lineOf(hold))));
+      // Whoever else sweeps at this moment does the same: each hold is let go of once.
+      await Promise.all(lost.map((hold) => this.ledger.releaseLost(hold, lineOf(hold))));
     } while (lost.length === SWEEP_ROWS_MAX);
   }
 

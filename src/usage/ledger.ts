@@ -131,12 +131,17 @@ export class Ledger implements OnApplicationShutdown {
     return outcome;
   }
 
+  /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
+  async release(hold: Held): Promise<void> {
+    await this.closing.add({ line: null, hold, capped: null });
+  }
+
   /**
-   * Lets go of the hold of a call that failed; doing it twice changes nothing.
-   * @param line what the call left to be written in case that its process died.
+   * Lets go of a hold that nobody came back for.
+   * @param line what the call left to be written for this case; nothing is when somebody has come back meanwhile.
    */
-  async release(hold: Held, line: UsageLog | null = null): Promise<void> {
-    await this.closing.add({ line, hold, capped: null });
+  async releaseLost(hold: Held, line: UsageLog | null): Promise<void> {
+    await this.closing.add({ line, hold, capped: null, isLost: true });
   }
 
   /** Everything appended is written before the connections close. */
@@ -158,7 +163,7 @@ export class Ledger implements OnApplicationShutdown {
     );
     this.batches.inc();
     this.batchSeconds.inc((performance.now() - startedMs) / 1_000);
-    for (const { line, event } of closings) if (line && !event) this.count(line);
+    for (const { line, event, isLost } of closings) if (line && !event && !isLost) this.count(line);
     this.alerts.look(months, closings);
     return [];
   }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
 import { defaultModels, type RemoteProvider } from '../../src/generate/language-models';
 import { Holds } from '../../src/usage/holds';
+import { Ledger } from '../../src/usage/ledger';
 import { UsageHold } from '../../src/usage/usage-hold.entity';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { FakeProvider } from '../support/fake-providers';
@@ -249,6 +250,26 @@ describe('POST /generate with "stream": true', () => {
       await once(answer, 'end');
       await sweep();
       expect(await lines()).toEqual(swept);
+    },
+  );
+
+  itAlone('inside')(
+    'is free when its provider fails, also when a sweep has seen its hold just before',
+    async () => {
+      fake.behaviour = 'break';
+      const release = fake.closeGate('streamGate');
+      const { answer } = await open();
+      await once(answer, 'data');
+      const [hold] = await t.db.findBy(UsageHold, { userId: apiKey.userId });
+      if (!hold?.lineIfLost) throw new Error('The hold of the stream is missing.');
+      release();
+      answer.resume();
+      await once(answer, 'end');
+      expect(await holds()).toBe(0);
+
+      const line = { ...hold.lineIfLost, createdAt: new Date(hold.lineIfLost.createdAt) };
+      await t.app.get(Ledger, { strict: false }).releaseLost(hold, line);
+      expect(await lines()).toEqual([]);
     },
   );
 
