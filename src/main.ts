@@ -79,11 +79,12 @@ async function stopAccepting({ app }: Started): Promise<void> {
  */
 async function quietTurn(): Promise<void> {
   const deadlineMs = performance.now() + QUIET_WAIT_MS;
-  for (let turnMs = Infinity, nowMs = performance.now(); turnMs > QUIET_TURN_MS && nowMs < deadlineMs;) {
+  let turnMs: number;
+  do {
+    const startedMs = performance.now();
     await setImmediate();
-    turnMs = performance.now() - nowMs;
-    nowMs += turnMs;
-  }
+    turnMs = performance.now() - startedMs;
+  } while (turnMs > QUIET_TURN_MS && performance.now() < deadlineMs);
 }
 
 /** Answers what was accepted; connections that never send a whole request do not hold the process up. */
