@@ -7,11 +7,13 @@ export function serverSentEvent(name: string, data: string): string {
   return `event: ${name}\ndata: ${data}\n\n`;
 }
 
-/** Aborted when the connection is gone that an answer is written to, or the answer is whole. */
+/** Aborted when the connection is gone that an answer is written to, as it may be already, or the answer is whole. */
 export function goneSignal(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
-  response.once('close', () => {
+  const abort = (): void => {
     gone.abort(new Error('The reader has gone.'));
-  });
+  };
+  if (response.destroyed) abort();
+  else response.once('close', abort);
   return gone.signal;
 }

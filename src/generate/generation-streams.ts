@@ -51,8 +51,13 @@ export class GenerationStreams {
     endUser: string,
     { raw }: FastifyReply,
   ): Promise<Readable> {
-    await call.reserveStream(mostOf(request), estimate(request, 0));
     const gone = goneSignal(raw);
+    await call.reserveStream(mostOf(request), estimate(request, 0));
+    if (gone.aborted) {
+      // Nothing was asked of the provider yet.
+      await call.release();
+      return Readable.from([]);
+    }
     const deadline = AbortSignal.timeout(this.timeoutMs);
     const lateReader = setTimeout(() => raw.destroy(), this.timeoutMs + LATE_READER_MS);
     raw.once('close', () => {

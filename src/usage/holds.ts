@@ -1,9 +1,10 @@
 import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { EntityManager, LessThanOrEqual } from 'typeorm';
-import type { ApiError } from '../common/api-error';
+import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal, type Standing, type Standings } from './caps';
+import type { Held } from './close-statement';
 import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
 import {
@@ -21,6 +22,7 @@ import { isDataError } from './write-errors';
 
 const SWEEP_MS = 5_000;
 const SWEEP_ROWS_MAX = 500;
+const UNRELEASED_MAX = 10_000;
 
 /** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
 @Injectable()
@@ -30,10 +32,14 @@ export class Holds implements OnApplicationShutdown {
     isDataError,
     UsageErrors.ledgerBusy,
   );
-  private sweeping: Promise<unknown> = Promise.resolve();
+  /** Of calls that failed, and that the database could not be told of yet. Would they expire, a stream were charged. */
+  private readonly unreleased: Held[] = [];
+  private sweeping: Promise<void> | undefined;
   private readonly timer = setInterval(() => {
     // What fails here is tried again at the next turn.
-    this.sweeping = this.sweep().catch(() => undefined);
+    this.sweeping ??= this.sweep()
+      .catch(() => undefined)
+      .finally(() => (this.sweeping = undefined));
   }, SWEEP_MS).unref();
 
   constructor(
@@ -44,16 +50,31 @@ export class Holds implements OnApplicationShutdown {
   ) {}
 
   /**
-   * Resolves once the hold is committed; `Ledger.append` or `Ledger.release` ends it.
+   * Resolves once the hold is committed; `Ledger.append` or {@link release} ends it.
    * @throws ApiError `budget_exceeded`, `quota_exceeded`: nothing is held then. `metering_busy` when the queue is full.
    */
   async open(opening: Opening): Promise<void> {
-    const refused = await this.opening.add(opening);
+    const refused = await this.opening.add(opening).catch((error: unknown) => {
+      // A lost answer leaves open whether the hold is there, and the call does not run.
+      if (!(error instanceof ApiError)) this.releaseLater(opening);
+      throw error;
+    });
     if (refused) throw refused;
   }
 
-  /** Ends what dead processes left: lets go of all holds that nobody came back for in time, streams with their line. */
+  /** Lets go of the hold of a call that failed; with the next sweep, when that cannot be written now. */
+  async release(hold: Held): Promise<void> {
+    await this.ledger.release(hold).catch(() => {
+      this.releaseLater(hold);
+    });
+  }
+
+  /**
+   * Lets go of what calls that failed could not let go of, then ends what dead processes left: all holds that nobody
+   * came back for in time, streams with their line.
+   */
   async sweep(): Promise<void> {
+    await this.releaseAgain();
     let lost: UsageHold[];
     do {
       lost = await this.db.find(UsageHold, {
@@ -70,6 +91,15 @@ export class Holds implements OnApplicationShutdown {
     clearInterval(this.timer);
     await this.opening.drained();
     await this.sweeping;
+    await this.releaseAgain();
+  }
+
+  private releaseLater(hold: Held): void {
+    if (this.unreleased.length < UNRELEASED_MAX) this.unreleased.push(hold);
+  }
+
+  private async releaseAgain(): Promise<void> {
+    await Promise.all(this.unreleased.splice(0).map((hold) => this.release(hold)));
   }
 
   /** Each turn decides about one call at least: the first in a row is granted when it fits, and refused when not. */

@@ -120,11 +120,11 @@ export class MeteredCall {
     this.hold = null;
   }
 
-  /** Ends the call without a line: it failed. What cannot be let go of now goes when it expires. */
+  /** Ends the call without a line: it failed. */
   async release(): Promise<void> {
     const { hold } = this;
     this.hold = null;
-    if (hold) await this.metering.ledger.release(hold).catch(() => undefined);
+    if (hold) await this.metering.holds.release(hold);
   }
 
   /**

@@ -10,6 +10,8 @@ const PROMPT = 'q~z7%';
 const CALL_TOKENS = 10;
 const ROUNDS = Math.max(1, Number.parseInt(process.env['CAP_ROUNDS'] ?? '2', 10));
 
+jest.setTimeout(60_000 + ROUNDS * 5_000);
+
 describe('budgets and quotas', () => {
   let t: TestApp;
   let other: TestApp;

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import { type ClientRequest, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { EntityManager } from 'typeorm';
 import { defaultModels, type RemoteProvider } from '../../src/generate/language-models';
 import { Holds } from '../../src/usage/holds';
 import { Ledger } from '../../src/usage/ledger';
@@ -74,11 +75,17 @@ describe('POST /generate with "stream": true', () => {
   const holds = (): Promise<number> => t.db.countBy(UsageHold, { userId: apiKey.userId });
   const sweep = (): Promise<void> => t.app.get(Holds, { strict: false }).sweep();
 
-  /** Asks by a connection of its own, and resolves with the beginning of the answer. */
-  async function open(
-    fields: object = {},
-    url = t.url,
-  ): Promise<{ asked: ClientRequest; answer: IncomingMessage }> {
+  /** Calls that wait for their hold. */
+  const openings = async (): Promise<number> => {
+    const [row] = await t.db.query<{ waiting: number }[]>(
+      `SELECT count(*)::int AS waiting FROM pg_stat_activity
+       WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%AS more_tokens%'`,
+    );
+    return row?.waiting ?? 0;
+  };
+
+  /** Asks by a connection of its own. */
+  function ask(fields: object = {}, url = t.url): ClientRequest {
     const asked = request(`${url}/api/v1/generate`, {
       method: 'POST',
       agent: false,
@@ -86,6 +93,15 @@ describe('POST /generate with "stream": true', () => {
     });
     asked.on('error', () => undefined);
     asked.end(JSON.stringify(bodyOf(fields)));
+    return asked;
+  }
+
+  /** The same, and resolves with the beginning of the answer. */
+  async function open(
+    fields: object = {},
+    url = t.url,
+  ): Promise<{ asked: ClientRequest; answer: IncomingMessage }> {
+    const asked = ask(fields, url);
     const [answer] = (await once(asked, 'response')) as [IncomingMessage];
     answer.on('error', () => undefined);
     return { asked, answer };
@@ -216,6 +232,47 @@ describe('POST /generate with "stream": true', () => {
     expect(await holds()).toBe(0);
   });
 
+  itAlone('inside')('costs nothing when its reader leaves before its provider is asked', async () => {
+    const ledger = t.app.get(Ledger, { strict: false });
+    const ends = [jest.spyOn(ledger, 'append'), jest.spyOn(ledger, 'release')];
+    const requests = fake.requests.length;
+    await t.db.transaction(async (tx) => {
+      await tx.query('LOCK TABLE usage_months IN EXCLUSIVE MODE');
+      const arrival = once(t.app.getHttpServer(), 'request');
+      const asked = ask();
+      const [, response] = (await arrival) as [IncomingMessage, ServerResponse];
+      await until(openings, (waiting) => waiting > 0);
+      asked.destroy();
+      await once(response, 'close');
+    });
+    await until(holds, () => ends.some(({ mock }) => mock.calls.length > 0));
+    await until(holds, (left) => left === 0);
+    expect([fake.requests.length, await lines()]).toEqual([requests, []]);
+    for (const end of ends) end.mockRestore();
+  });
+
+  itAlone('inside')(
+    'costs nothing when it is refused because the answer to its hold was lost, and lets go of the hold',
+    async () => {
+      // From here on its month has a row.
+      await stream();
+      const before = await lines();
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...sent) => {
+        const rows: unknown = await query(sql, ...sent);
+        if (sql.includes('INSERT INTO usage_holds')) throw new Error('Connection terminated unexpectedly');
+        return rows;
+      });
+      const refused = await stream();
+      losing.mockRestore();
+      expect([refused.status, await holds()]).toEqual([503, 1]);
+      t.clock.advance(HOLD_MS);
+      await sweep();
+      expect([await lines(), await holds()]).toEqual([before, 0]);
+    },
+  );
+
   itAlone('inside')(
     'has a hold before its first byte, by which a call whose process died is charged once, and never twice',
     async () => {
@@ -272,6 +329,25 @@ describe('POST /generate with "stream": true', () => {
       expect(await lines()).toEqual([]);
     },
   );
+
+  itAlone('inside')('is free when its provider fails, also when that cannot be written now', async () => {
+    fake.behaviour = 'break';
+    const release = fake.closeGate('streamGate');
+    const { answer } = await open();
+    await once(answer, 'data');
+    await t.db.query('ALTER TABLE usage_months ADD CONSTRAINT keep_all CHECK (held_tokens > 0) NOT VALID');
+    try {
+      release();
+      answer.resume();
+      await once(answer, 'end');
+      expect(await holds()).toBe(1);
+    } finally {
+      await t.db.query('ALTER TABLE usage_months DROP CONSTRAINT keep_all');
+    }
+    t.clock.advance(HOLD_MS);
+    await sweep();
+    expect([await lines(), await holds()]).toEqual([[], 0]);
+  });
 
   it('is refused by a budget before it begins, like any call', async () => {
     const { key, id } = await t.make.apiKey({ userId: apiKey.userId, monthlyBudgetUsd: '0.000001' });

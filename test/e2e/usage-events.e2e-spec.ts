@@ -8,6 +8,8 @@ import { startTestApp, type TestApp } from '../support/test-app';
 const DAY_MS = 24 * 3_600_000;
 const ROUNDS = Math.max(1, Number.parseInt(process.env['EVENT_ROUNDS'] ?? '2', 10));
 
+jest.setTimeout(60_000 + ROUNDS * 5_000);
+
 describe('POST /usage/events', () => {
   let t: TestApp;
   let other: TestApp;

@@ -4,6 +4,7 @@ import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { NO_CAPS } from '../../src/usage/caps';
 import { Holds } from '../../src/usage/holds';
 import { Ledger } from '../../src/usage/ledger';
+import { PriceBook } from '../../src/usage/price-book';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { openAllConnections, watchCap } from '../support/cap-watch';
 import { PASSWORD } from '../support/factory';
@@ -11,6 +12,8 @@ import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 const ROUNDS = Math.max(1, Number.parseInt(process.env['CAP_ROUNDS'] ?? '2', 10));
+
+jest.setTimeout(60_000 + ROUNDS * 5_000);
 
 describe('holds of backends that serve calls themselves', () => {
   let t: TestApp;
@@ -229,6 +232,28 @@ describe('holds of backends that serve calls themselves', () => {
     });
     expect(await month(userId)).toEqual(monthOf(0, 1));
     expect((await end(one, 'settle')).status).toBe(200);
+  });
+
+  it('refuses to book what costs more than is held, though its tokens fit, and to hold what costs more than can be booked', async () => {
+    const { token: bearer } = await t.make.user({ role: 'admin' });
+    const price = { operation: 'dear', input_usd_per_million: 0, output_usd_per_million: 1_000_000_000 };
+    const { effective_from: from } = (await t.http.post('/admin/prices', { bearer, body: price })).body as {
+      effective_from: string;
+    };
+    t.clock.advance(Date.parse(from) - t.clock.nowMs());
+    for (const app of t.apps) await app.get(PriceBook, { strict: false }).onModuleInit();
+    const { id, userId } = await customer(null);
+    const one = idOf(await hold(id, { operation: 'dear', input_tokens: 10, output_tokens: 0 }));
+    expect(await end(one, 'settle', { output_tokens: 1 })).toMatchObject({
+      status: 409,
+      body: { code: 'hold_exceeded' },
+    });
+    expect((await end(one, 'settle', { input_tokens: 10 })).status).toBe(200);
+    expect(await hold(id, { operation: 'dear', output_tokens: 2_000_000_000 })).toMatchObject({
+      status: 400,
+      body: { errors: [{ field: '', message: 'costs more than can be booked' }] },
+    });
+    expect(await month(userId)).toEqual(monthOf(1));
   });
 
   it('shares the cap with calls of this service', async () => {
