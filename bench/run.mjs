@@ -8,8 +8,8 @@ import { makeCaller, startService, timeToReady } from './support/service.mjs';
 import { onStage, root } from './support/stage.mjs';
 
 /*
- * npm run bench               everything, in less than three minutes
- * npm run bench -- --quick    the same in less than 40 seconds, with wider spreads
+ * npm run bench               everything, in less than four minutes
+ * npm run bench -- --quick    the same in less than a minute, with wider spreads
  * npm run bench -- --soak     one million metered calls, and what the memory does meanwhile
  * It says what was measured and judges nothing; docs/performance.md says what the floors are.
  */

@@ -14,7 +14,7 @@ function given(overrides: Partial<Drainable> = {}) {
   runUntilSignal(
     {
       beginDrain: () => events.push('drain'),
-      stopAccepting: () => events.push('stop accepting'),
+      stopAccepting: () => Promise.resolve(void events.push('stop accepting')),
       graceMs: 300,
       close: () => Promise.resolve(void events.push('close')),
       abandon: () => events.push('abandon'),

@@ -5,7 +5,7 @@ export interface Drainable {
   /** Tells the world to go elsewhere, while everything else is as before. */
   beginDrain(): void;
   /** Takes no more connections; the next answer on each that is open is its last. */
-  stopAccepting(): void;
+  stopAccepting(): Promise<void>;
   /** How long the world has for each of these two, in milliseconds. */
   readonly graceMs: number;
   /** Answers what was accepted and lets go of everything. */
@@ -63,7 +63,7 @@ async function drain(service: Drainable, host: Host): Promise<void> {
   try {
     service.beginDrain();
     await host.sleep(service.graceMs);
-    service.stopAccepting();
+    await service.stopAccepting();
     await host.sleep(service.graceMs);
     await service.close();
   } catch (error) {

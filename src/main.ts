@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { Server } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApp } from './app.setup';
 import { ConfigurationError, type Env, loadEnv } from './config/env';
@@ -9,6 +10,10 @@ import { EmbeddedPostgresError } from './platform/database/postgres-errors';
 import { Readiness } from './platform/health/readiness';
 import { createLog } from './platform/observability/log';
 
+const QUIET_TURN_MS = 0.2;
+/** A process that is never quiet stops all the same. */
+const QUIET_WAIT_MS = 1_000;
+
 /** Starts the service: settings, database, application, listener; then runs until a signal. */
 async function main(): Promise<void> {
   const env = loadEnv();
@@ -17,10 +22,7 @@ async function main(): Promise<void> {
   let running: EmbeddedPostgres | undefined;
   runUntilSignal({
     beginDrain: () => started.app?.get(Readiness).beginDrain(),
-    stopAccepting: () => {
-      // Right after the connections that wait have been taken: those that still wait then are lost.
-      setImmediate(stopAccepting, started);
-    },
+    stopAccepting: () => stopAccepting(started),
     graceMs: env.SHUTDOWN_GRACE_MS,
     close: () => close(started, env),
     abandon: () => running?.stopNow(),
@@ -64,9 +66,25 @@ interface Started {
  * one are refused before they have sent anything, and go elsewhere. Closed together with the connections, the listener
  * would be asked for new ones at that very moment, and lose those it has not taken yet.
  */
-function stopAccepting({ app }: Started): void {
-  app?.get(Readiness).sendAway();
-  if (app) Server.prototype.close.call(app.getHttpServer());
+async function stopAccepting({ app }: Started): Promise<void> {
+  if (!app) return;
+  await quietTurn();
+  app.get(Readiness).sendAway();
+  Server.prototype.close.call(app.getHttpServer());
+}
+
+/**
+ * Resolves behind a turn of the event loop in which nothing happened: whoever has connected by then has been taken.
+ * Behind a busy one there may be connections that came since it looked for them, and close with the listener.
+ */
+async function quietTurn(): Promise<void> {
+  const deadlineMs = performance.now() + QUIET_WAIT_MS;
+  let turnMs: number;
+  do {
+    const startedMs = performance.now();
+    await setImmediate();
+    turnMs = performance.now() - startedMs;
+  } while (turnMs > QUIET_TURN_MS && performance.now() < deadlineMs);
 }
 
 /** Answers what was accepted; connections that never send a whole request do not hold the process up. */

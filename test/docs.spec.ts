@@ -111,13 +111,13 @@ describe('docker-compose.yml', () => {
 
   it('sets only variables that exist, and holds no secret of its own', () => {
     const own = services.filter(([, { build }]) => build !== undefined);
-    expect(own.map(([name]) => name)).toEqual(['auth', 'process']);
+    expect(own.map(([name]) => name)).toEqual(['auth', 'migrate', 'process']);
     for (const [, { environment = {} }] of own) {
       const names = Object.keys(environment);
       expect(names).toEqual(expect.arrayContaining(['DATABASE_URL', 'JWT_SECRET_KEY', 'SECRET_KEY']));
       expect(names.filter((name) => !(name in settings.shape))).toEqual([]);
     }
-    for (const name of ['POSTGRES_PASSWORD', 'JWT_SECRET_KEY', 'SECRET_KEY']) {
+    for (const name of ['POSTGRES_PASSWORD', 'APPLICATION_PASSWORD', 'JWT_SECRET_KEY', 'SECRET_KEY']) {
       const uses = [...text.matchAll(new RegExp(`\\$\\{${name}\\b([^}]*)\\}`, 'g'))];
       expect(uses.length).toBeGreaterThan(0);
       expect(uses.filter(([, rest = '']) => !rest.startsWith(':?'))).toEqual([]);
@@ -125,9 +125,9 @@ describe('docker-compose.yml', () => {
   });
 
   it.each([
-    ['', ['auth', 'postgres', 'mailpit']],
-    ['observability', ['auth', 'postgres', 'mailpit', 'prometheus', 'grafana']],
-    ['scale', ['auth', 'process', 'nginx', 'pgbouncer', 'postgres', 'mailpit', 'redis']],
+    ['', ['auth', 'migrate', 'postgres', 'mailpit']],
+    ['observability', ['auth', 'migrate', 'postgres', 'mailpit', 'prometheus', 'grafana']],
+    ['scale', ['auth', 'migrate', 'process', 'nginx', 'pgbouncer', 'postgres', 'mailpit', 'redis']],
   ])('starts with the profile "%s" what it is for, and whatever that waits for', (profile, expected) => {
     expect(started(profile)).toEqual(expected);
     for (const name of expected) {

@@ -18,7 +18,7 @@ answer('pace', runPaced);
 ready();
 
 /**
- * Sends requests as fast as they are answered.
+ * Sends requests as fast as they are answered; with `apiKeys` each connection has its share of them, and takes them in turn.
  * @returns the rate of 2xx answers a second, their latencies in milliseconds, and what else there was.
  */
 async function runLoad({
@@ -29,6 +29,7 @@ async function runLoad({
   connections,
   seconds,
   rotateAddresses = false,
+  apiKeys,
 }) {
   const latencies = [];
   const failures = {};
@@ -39,6 +40,13 @@ async function runLoad({
 
   const finished = await new Promise((resolve, reject) => {
     const options = { url, connections, duration: seconds, sampleInt: SAMPLE_MS, requests: [call] };
+    const share = Math.floor((apiKeys?.length ?? 0) / connections);
+    let shared = 0;
+    if (apiKeys)
+      options.setupClient = (client) => {
+        const keys = apiKeys.slice(shared, (shared += share));
+        client.setRequests(keys.map((key) => ({ ...call, headers: { ...headers, 'x-api-key': key } })));
+      };
     const run = autocannon(options, (error, result) => (error ? reject(error) : resolve(result)));
     run.on('start', () => {
       startedAtMs = performance.now();

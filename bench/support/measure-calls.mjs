@@ -10,10 +10,12 @@ import {
   thousands,
   warnOfFailures,
 } from './report.mjs';
-import { generateCall } from './service.mjs';
+import { generateCall, makeKey, makeMoreKeys } from './service.mjs';
 import { statementCounts } from './stage.mjs';
 
 const CONNECTIONS = 64;
+/** Sixteen for each connection. */
+const KEYS = 16 * CONNECTIONS;
 const SOAK_CALLS = 1_000_000;
 const SOAK_SECONDS_MAX = 600;
 const SOAK_STEP_SECONDS = 10;
@@ -22,11 +24,24 @@ const SOAK_STEP_SECONDS = 10;
 export async function measureCalls(run) {
   const { service, caller, databaseUrl, load, plan } = run;
   const constant = await startScript('floor-constant.mjs');
+  const keys = await makeMoreKeys(run, caller, KEYS);
+  const capped = { name: 'capped', rate_limit_per_minute: 2_147_483_647, monthly_budget_usd: 1_000_000 };
+  const cappedKey = await makeKey(service.url, caller.token, capped);
   const durable = await startScript('floor-durable.mjs', { args: [databaseUrl] });
   const contenders = [
     { name: 'A constant answer', subject: constant.subject, call: { url: constant.said } },
     { name: 'B durable POST', subject: durable.subject, call: generateCall(durable.said, caller.apiKey) },
     { name: 'metered call', subject: service.subject, call: generateCall(service.url, caller.apiKey) },
+    {
+      name: `of ${thousands(KEYS)} keys in turn`,
+      subject: service.subject,
+      call: { ...generateCall(service.url, caller.apiKey), apiKeys: keys },
+    },
+    {
+      name: 'of one key with a money cap',
+      subject: service.subject,
+      call: generateCall(service.url, cappedKey),
+    },
   ];
   for (const { call } of contenders) {
     await load.ask('load', { ...call, connections: CONNECTIONS, seconds: plan.warmUpSeconds });
@@ -39,7 +54,7 @@ export async function measureCalls(run) {
   await constant.subject.stop();
   await durable.subject.stop();
   printCalls(plan, contenders, rounds);
-  await printCost(service, rounds.at(-1));
+  await printCost(service, rounds[2]);
 }
 
 /** One contender under load for a round. @returns what the load generator saw, and what the round cost. */
@@ -61,10 +76,10 @@ export async function playRound({ database, directory, load, plan }, { subject, 
 }
 
 function printCalls(plan, contenders, rounds) {
-  const [a, b] = rounds;
+  const [a, b, metered] = rounds;
   printTable(
     `Calls: ${CONNECTIONS} connections, ${plan.rounds} rounds of ${plan.roundSeconds} s each; medians (least .. most)`,
-    ['', 'answers/s', 'p50 ms', 'p99 ms', 'CPU us/answer', 'of A', 'of B', 'p99 of B'],
+    ['', 'answers/s', 'p50 ms', 'p99 ms', 'CPU us/answer', 'of A', 'of B', 'p99 of B', 'of metered'],
     contenders.map(({ name }, index) => [
       name,
       spread(column(rounds[index], 'perSecond')),
@@ -74,9 +89,10 @@ function printCalls(plan, contenders, rounds) {
       ratio(rounds[index], a, 'perSecond'),
       ratio(rounds[index], b, 'perSecond'),
       ratio(rounds[index], b, 'p99Ms'),
+      index > 2 ? ratio(rounds[index], metered, 'perSecond') : '',
     ]),
   );
-  console.log('  bar for the metered call: >= 0.5 of B, p99 <= 2 of B');
+  console.log('  bar for metered calls: >= 0.5 of B, p99 <= 2 of B; with a cap: >= 0.5 of the metered call');
   const others = column(rounds.flat(), 'others').map((share) => share * 100);
   console.log(`  other programs took ${spread(others)} % of the machine meanwhile`);
   warnOfFailures(rounds.flat());

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { failure, freePort, start } from './processes.mjs';
 
@@ -49,10 +50,30 @@ export async function makeCaller(url, database, name = 'bench', tier = 'internal
   );
   const { access_token: token } = await post(`${url}/api/v1/auth/login`, credentials);
   const wanted = { name, rate_limit_per_minute: tier === 'internal' ? 2_147_483_647 : 100_000 };
-  const { api_key: apiKey } = await post(`${url}/api/v1/auth/api-keys`, wanted, {
-    authorization: `Bearer ${token}`,
-  });
-  return { ...rows[0], credentials, token, apiKey };
+  return { ...rows[0], credentials, token, apiKey: await makeKey(url, token, wanted) };
+}
+
+/** Makes a key for whom an access token is, with these settings. @returns the key. */
+export async function makeKey(url, token, settings) {
+  const made = await post(`${url}/api/v1/auth/api-keys`, settings, { authorization: `Bearer ${token}` });
+  return made.api_key;
+}
+
+/** Makes more keys, like the one that a caller has. @returns the keys. */
+export async function makeMoreKeys({ dist, database }, { userId }, count) {
+  const { generateApiKey } = await import(pathToFileURL(join(dist, 'src/api-keys/api-key-secret.js')).href);
+  const made = Array.from({ length: count }, () => generateApiKey('live'));
+  await database.query(
+    `WITH made AS (SELECT gen_random_uuid() AS key_id, * FROM unnest($2::text[], $3::text[]) AS secret (hash, prefix)),
+     copied AS (
+       INSERT INTO api_keys
+       SELECT (jsonb_populate_record(key, jsonb_build_object('id', key_id))).*
+       FROM made, api_keys AS key WHERE key.id = (SELECT min(id::text)::uuid FROM api_keys WHERE user_id = $1))
+     INSERT INTO api_key_versions (id, api_key_id, key_hash, key_prefix, created_at)
+     SELECT gen_random_uuid(), key_id, hash, prefix, now() FROM made`,
+    [userId, made.map(({ hash }) => hash), made.map(({ prefix }) => prefix)],
+  );
+  return made.map(({ key }) => key);
 }
 
 /** The metered call that is measured, as options of the load generator; the same for the service and its floor. */

@@ -6,6 +6,7 @@ import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
 import { ApiError } from '../common/api-error';
 import { CommonErrors } from '../common/common.errors';
+import { oncePerRoute } from '../common/once-per-route';
 import { originOf } from '../common/origin';
 import { Clock } from '../common/clock';
 import type { Principal, RequestState, UserPrincipal } from '../common/principal';
@@ -24,6 +25,15 @@ const ALLOWED_ADDRESS = 'a request from an address that the API key allows (allo
 @Injectable()
 export class AuthGuard implements CanActivate {
   private readonly keyPrefixes: readonly string[];
+  private readonly accessOf = oncePerRoute((context) =>
+    this.reflector.getAllAndOverride<Access | undefined>(ACCESS_METADATA, [
+      context.getHandler(),
+      context.getClass(),
+    ]),
+  );
+  private readonly asksForSecondFactor = oncePerRoute((context) =>
+    this.reflector.get<boolean | undefined>(RECENT_SECOND_FACTOR_METADATA, context.getHandler()),
+  );
 
   constructor(
     private readonly reflector: Reflector,
@@ -40,10 +50,7 @@ export class AuthGuard implements CanActivate {
 
   /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
   async canActivate(context: ExecutionContext): Promise<boolean> {
-    const access = this.reflector.getAllAndOverride<Access | undefined>(ACCESS_METADATA, [
-      context.getHandler(),
-      context.getClass(),
-    ]);
+    const access = this.accessOf(context);
     if (access?.kind === 'public') return true;
 
     const request = context.switchToHttp().getRequest<FastifyRequest & RequestState>();
@@ -51,17 +58,13 @@ export class AuthGuard implements CanActivate {
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
     request.user = await this.authenticate(credential, request, access);
     authorize(access, request.user, request.ip);
-    await this.askForSecondFactor(context, request.user);
+    if (this.asksForSecondFactor(context)) await this.askForSecondFactor(request.user);
     return true;
   }
 
   /** @throws ApiError `reauthentication_required` on a route marked with `@RecentSecondFactor`. */
-  private async askForSecondFactor(context: ExecutionContext, principal: Principal): Promise<void> {
-    const isAsked = this.reflector.get<boolean | undefined>(
-      RECENT_SECOND_FACTOR_METADATA,
-      context.getHandler(),
-    );
-    if (!isAsked || principal.kind !== 'user' || this.isRecent(principal)) return;
+  private async askForSecondFactor(principal: Principal): Promise<void> {
+    if (principal.kind !== 'user' || this.isRecent(principal)) return;
     // It may have been given to another process within the second for which this one believes what it knows.
     const current = await this.sessions.principalAnew(principal.sessionId, principal.userId);
     if (!current || !this.isRecent(current)) throw CommonErrors.reauthenticationRequired();

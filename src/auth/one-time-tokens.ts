@@ -109,15 +109,17 @@ export class OneTimeTokens {
     await tx.delete(OneTimeToken, { userId, purpose: 'undo_email', createdAt: MoreThanOrEqual(since) });
   }
 
-  /** Makes a token usable again that was redeemed for something that could not be done just now. */
-  async giveBack(token: string, purpose: TokenPurpose): Promise<void> {
-    const id = this.derivation.idOf('mail-token', token, purpose);
-    if (id) await this.db.update(OneTimeToken, { id, purpose }, { usedAt: null });
-  }
-
   /** Deletes all tokens of a user. */
   async eraseAll(userId: string, tx: EntityManager): Promise<void> {
     await tx.delete(OneTimeToken, { userId });
+  }
+
+  /** Whose a token is that would work now; it is not used up. @returns null as {@link redeem}. */
+  async ownerOf(token: string, purpose: TokenPurpose): Promise<string | null> {
+    const id = this.derivation.idOf('mail-token', token, purpose);
+    if (!id) return null;
+    const isGood = { id, purpose, usedAt: IsNull(), expiresAt: MoreThan(this.clock.now()) };
+    return (await this.db.findOneBy(OneTimeToken, isGood))?.userId ?? null;
   }
 
   /**

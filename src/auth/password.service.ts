@@ -100,21 +100,18 @@ export class PasswordService implements OnModuleInit {
    * @throws ApiError `invalid_reset_token`, `weak_password`; a weak password does not use the token up.
    */
   async reset(token: string, newPassword: string, origin: RequestOrigin): Promise<void> {
-    const user = await this.db.transaction(async (tx) => {
-      const redeemed = await this.oneTimeTokens.redeem(token, 'reset_password', tx);
-      if (!redeemed) throw AuthErrors.invalidResetToken();
-      const found = await this.users.get(redeemed.userId, tx);
-      assertStrong(newPassword, found.email);
-      return found;
-    });
-
-    // The token is claimed before anybody is asked or anything is hashed, or both would be anybody's to order.
-    const hash = await this.hashOf(newPassword).catch(async (error: unknown) => {
-      await this.oneTimeTokens.giveBack(token, 'reset_password');
-      throw error;
-    });
+    // Asked before anybody else is asked or anything is hashed, or both would be anybody's to order.
+    const userId = await this.oneTimeTokens.ownerOf(token, 'reset_password');
+    if (userId === null) throw AuthErrors.invalidResetToken();
+    const user = await this.users.get(userId);
+    assertStrong(newPassword, user.email);
+    const hash = await this.hashOf(newPassword);
     await this.db.transaction(async (tx) => {
+      // The account before its tokens, as a change of the password locks them too.
       await this.users.setPassword(user.id, hash, undefined, tx);
+      // Used up with what it is for: a process that dies before that leaves it as it was.
+      if (!(await this.oneTimeTokens.redeem(token, 'reset_password', tx)))
+        throw AuthErrors.invalidResetToken();
       if (user.isVerified) {
         await this.sessions.endAll(user.id, null, tx);
         await this.oneTimeTokens.endAll(user.id, tx);

@@ -6,6 +6,7 @@ import { normalizeIp } from '@nestjs/throttler';
  * as its /64, without a zone. A port, which some proxies add, is left out. What is no address at all is counted together.
  */
 export function addressKey(text: string): string {
+  if (isIP(text) === 4) return text;
   const address = text.replace(/^\[(.*)\](?::\d+)?$|^([\d.]+):\d+$/, '$1$2');
   return isIP(address) === 0 ? 'unknown' : normalizeIp(address);
 }

@@ -8,6 +8,7 @@ import {
   type ThrottlerStorage,
 } from '@nestjs/throttler';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { oncePerRoute } from '../common/once-per-route';
 import type { RequestState } from '../common/principal';
 import type { ClaimState } from './decision';
 import { LimitErrors, rateLimited } from './limits.errors';
@@ -27,7 +28,7 @@ type RouteLimits = { readonly names: readonly PolicyName[]; readonly tokensAtMos
  */
 @Injectable()
 export class RateLimitGuard extends ThrottlerGuard {
-  private readonly limitsOf = new Map<unknown, RouteLimits>();
+  private readonly limitsOf = oncePerRoute((context) => this.readLimits(context));
 
   constructor(
     @Inject(getOptionsToken()) options: ThrottlerModuleOptions,
@@ -40,7 +41,7 @@ export class RateLimitGuard extends ThrottlerGuard {
 
   /** @throws ApiError `rate_limited`, naming the policy and how long to wait; `tokens_above_limit`. */
   override async canActivate(context: ExecutionContext): Promise<boolean> {
-    const ofRoute = this.routeLimits(context);
+    const ofRoute = this.limitsOf(context);
     if (!ofRoute) return true;
 
     const [request, reply] = context.getArgs<[FastifyRequest & RequestState, FastifyReply]>();
@@ -68,20 +69,13 @@ export class RateLimitGuard extends ThrottlerGuard {
     return true;
   }
 
-  /** What the decorators of a route say does not change, so they are read once. */
-  private routeLimits(context: ExecutionContext): RouteLimits {
+  private readLimits(context: ExecutionContext): RouteLimits {
     const handler = context.getHandler();
-    let limits = this.limitsOf.get(handler);
-    if (limits === undefined) {
-      const skips = this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, [
-        handler,
-        context.getClass(),
-      ]);
-      const names = this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, handler) ?? [];
-      const tokensAtMost = this.reflector.get<TokensAtMost | undefined>(TOKENS_AT_MOST_METADATA, handler);
-      this.limitsOf.set(handler, (limits = skips ? null : { names, tokensAtMost }));
-    }
-    return limits;
+    if (this.reflector.getAllAndOverride<boolean | undefined>(SKIP_METADATA, [handler, context.getClass()]))
+      return null;
+    const names = this.reflector.get<PolicyName[] | undefined>(RATE_LIMITS_METADATA, handler) ?? [];
+    const tokensAtMost = this.reflector.get<TokensAtMost | undefined>(TOKENS_AT_MOST_METADATA, handler);
+    return { names, tokensAtMost };
   }
 }
 

@@ -130,22 +130,22 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
   const lost = closings.flatMap(({ line, isLost }) => (line && isLost ? line.id : []));
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   const parameters = [
-    column('id'),
-    column('userId'),
-    column('apiKeyId'),
+    plainArray(column('id')),
+    plainArray(column('userId')),
+    plainArray(column('apiKeyId')),
     column('operation'),
     column('provider'),
     column('model'),
-    column('inputTokens'),
-    column('outputTokens'),
-    column('tokensUsed'),
-    column('costUsd'),
+    plainArray(column('inputTokens')),
+    plainArray(column('outputTokens')),
+    plainArray(column('tokensUsed')),
+    plainArray(column('costUsd')),
     column('ipAddress'),
     column('userAgent'),
     lines.map(({ metadata }) => JSON.stringify(metadata)),
-    column('createdAt'),
-    column('cachedTokens'),
-    column('priceVersion'),
+    plainArray(lines.map(({ createdAt }) => createdAt.toISOString())),
+    plainArray(column('cachedTokens')),
+    plainArray(column('priceVersion')),
     holds.map(({ userId }) => userId),
     holds.map(({ id }) => id),
     closings.flatMap(({ capped }) => capped?.userId ?? []),
@@ -160,4 +160,9 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     events.map(({ holdId }) => holdId),
   ];
   return [CLOSE_SQL.withConditions, [...parameters, ...named, lost]];
+}
+
+/** PostgreSQL's text for an array of what needs no quotes there: numbers, UUIDs and times. The driver would quote and escape each. */
+function plainArray(values: readonly (string | number | null)[]): string {
+  return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }

@@ -4,16 +4,26 @@ import { EntityManager, MoreThan } from 'typeorm';
 import { LOG } from '../common/log-token';
 import type { NanoUsd } from '../common/money';
 import { Price } from './price.entity';
-import { byPrecedence, type Consumption, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import {
+  byPrecedence,
+  type Consumption,
+  costOf,
+  type ExactRates,
+  exactRates,
+  type PriceRule,
+  ruleInForce,
+} from './pricing';
 import { defaultRates } from './start-up-prices';
 
 const REFRESH_MS = 1_000;
+
+const withoutRule = { version: 0, rates: exactRates(defaultRates) };
 
 /** What calls cost: the prices of the database, at most a second old. New ones come into force later than that. */
 @Injectable()
 export class PriceBook implements OnModuleInit, OnApplicationShutdown {
   /** By precedence. */
-  private rules: readonly PriceRule[] = [];
+  private rules: readonly (PriceRule & { readonly rates: ExactRates })[] = [];
   private isFailing = false;
   private refreshing: Promise<void> | undefined;
   private readonly timer = setInterval(() => {
@@ -49,16 +59,21 @@ export class PriceBook implements OnModuleInit, OnApplicationShutdown {
     return uncached > cached ? uncached : cached;
   }
 
-  private inForce(operation: string, consumption: Consumption, at: Date): { version: number; rates: Rates } {
-    const rule = ruleInForce(this.rules, operation, consumption, at);
-    return rule ? { version: rule.version, rates: rule } : { version: 0, rates: defaultRates };
+  private inForce(
+    operation: string,
+    consumption: Consumption,
+    at: Date,
+  ): { version: number; rates: ExactRates } {
+    return ruleInForce(this.rules, operation, consumption, at) ?? withoutRule;
   }
 
   /** Prices are only ever added, each with a version above all before it: what is new is all there is to read. */
   private async read(): Promise<void> {
     const newest = Math.max(0, ...this.rules.map(({ version }) => version));
     const added = await this.db.findBy(Price, { version: MoreThan(newest) });
-    if (added.length > 0) this.rules = byPrecedence([...this.rules, ...added]);
+    if (added.length === 0) return;
+    const ready = added.map((price) => Object.assign(price, { rates: exactRates(price) }));
+    this.rules = byPrecedence([...this.rules, ...ready]);
   }
 
   /** While the database is away the last known prices hold; nothing can be written then anyway. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { formatUsd, parseUsd } from '../common/money';
-import { byPrecedence, costOf, type PriceRule, type Rates, ruleInForce } from './pricing';
+import { byPrecedence, costOf, exactRates, type PriceRule, type Rates, ruleInForce } from './pricing';
 import { defaultRates } from './start-up-prices';
 
 const micros = fc.bigInt({ min: 0n, max: 10n ** 12n });
@@ -15,13 +15,19 @@ const rates: fc.Arbitrary<Rates> = fc.record({
 const tokens = fc.nat(2_147_483_647);
 
 it('is 0.0001 dollars a token where nothing is set', () => {
-  expect(costOf(defaultRates, { inputTokens: 6, outputTokens: 6, cachedTokens: 3 })).toBe(1_200_000n);
+  expect(costOf(exactRates(defaultRates), { inputTokens: 6, outputTokens: 6, cachedTokens: 3 })).toBe(
+    1_200_000n,
+  );
 });
 
 it('is exact to half a nano-dollar, against a model in millionths of a nano-dollar', () => {
   fc.assert(
     fc.property(rates, tokens, tokens, tokens, (price, uncached, cachedTokens, outputTokens) => {
-      const cost = costOf(price, { inputTokens: uncached + cachedTokens, outputTokens, cachedTokens });
+      const cost = costOf(exactRates(price), {
+        inputTokens: uncached + cachedTokens,
+        outputTokens,
+        cachedTokens,
+      });
       const exact =
         BigInt(uncached) * parseUsd(price.inputUsdPerMillion) +
         BigInt(cachedTokens) * parseUsd(price.cachedUsdPerMillion) +
@@ -36,9 +42,11 @@ it('is exact to half a nano-dollar, against a model in millionths of a nano-doll
 it('never grows smaller when more is consumed', () => {
   fc.assert(
     fc.property(rates, tokens, tokens, fc.nat(1_000), (price, inputTokens, outputTokens, more) => {
-      const less = costOf(price, { inputTokens, outputTokens });
-      expect(costOf(price, { inputTokens: inputTokens + more, outputTokens }) >= less).toBe(true);
-      expect(costOf(price, { inputTokens, outputTokens: outputTokens + more }) >= less).toBe(true);
+      const less = costOf(exactRates(price), { inputTokens, outputTokens });
+      expect(costOf(exactRates(price), { inputTokens: inputTokens + more, outputTokens }) >= less).toBe(true);
+      expect(costOf(exactRates(price), { inputTokens, outputTokens: outputTokens + more }) >= less).toBe(
+        true,
+      );
     }),
   );
 });

@@ -31,18 +31,35 @@ export interface PriceRule extends Rates {
   readonly publicAsOf: string | null;
 }
 
+/** {@link Rates} as they are computed with: nano-dollars of a million tokens, and of a request. */
+export interface ExactRates {
+  readonly input: NanoUsd;
+  readonly output: NanoUsd;
+  readonly cached: NanoUsd;
+  readonly request: NanoUsd;
+}
+
 const MILLION = 1_000_000n;
+
+export function exactRates(rates: Rates): ExactRates {
+  return {
+    input: parseUsd(rates.inputUsdPerMillion),
+    output: parseUsd(rates.outputUsdPerMillion),
+    cached: parseUsd(rates.cachedUsdPerMillion),
+    request: parseUsd(rates.requestUsd),
+  };
+}
 
 /** The exact cost of a call, rounded half up to a nano-dollar. */
 export function costOf(
-  rates: Rates,
+  rates: ExactRates,
   { inputTokens, outputTokens, cachedTokens = 0 }: Omit<Consumption, 'provider' | 'model'>,
 ): NanoUsd {
   const perMillion =
-    BigInt(inputTokens - cachedTokens) * parseUsd(rates.inputUsdPerMillion) +
-    BigInt(cachedTokens) * parseUsd(rates.cachedUsdPerMillion) +
-    BigInt(outputTokens) * parseUsd(rates.outputUsdPerMillion);
-  return (perMillion + MILLION / 2n) / MILLION + parseUsd(rates.requestUsd);
+    BigInt(inputTokens - cachedTokens) * rates.input +
+    BigInt(cachedTokens) * rates.cached +
+    BigInt(outputTokens) * rates.output;
+  return (perMillion + MILLION / 2n) / MILLION + rates.request;
 }
 
 /**
@@ -63,12 +80,12 @@ export function byPrecedence<Rule extends PriceRule>(rules: readonly Rule[]): Ru
 }
 
 /** The rule that is in force for a call at a time, of rules {@link byPrecedence}. */
-export function ruleInForce(
-  rules: readonly PriceRule[],
+export function ruleInForce<Rule extends PriceRule>(
+  rules: readonly Rule[],
   operation: string,
   { provider, model }: Pick<Consumption, 'provider' | 'model'>,
   at: Date,
-): PriceRule | undefined {
+): Rule | undefined {
   return rules.find(
     (rule) =>
       rule.operation === operation &&

@@ -7,8 +7,9 @@ import {
 } from '@nestjs/common';
 import { Reflector } from '@nestjs/core';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { catchError, from, lastValueFrom, mergeMap, type Observable } from 'rxjs';
+import { lastValueFrom, type Observable, of } from 'rxjs';
 import { Clock } from '../common/clock';
+import { oncePerRoute } from '../common/once-per-route';
 import { ENV, type Env } from '../config/env';
 import { hasIdempotencyKey, IdempotentRuns, type KeepAnswer } from '../platform/idempotency/idempotent-runs';
 import { Holds } from './holds';
@@ -23,6 +24,9 @@ const HOLD_MARGIN_SECONDS = 60;
 @Injectable()
 export class UsageInterceptor implements NestInterceptor {
   private readonly metering: Metering;
+  private readonly operationOf = oncePerRoute((context) =>
+    this.reflector.get<string | undefined>(METERED_METADATA, context.getHandler()),
+  );
 
   constructor(
     private readonly reflector: Reflector,
@@ -41,25 +45,23 @@ export class UsageInterceptor implements NestInterceptor {
     };
   }
 
-  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const operation = this.reflector.get<string | undefined>(METERED_METADATA, context.getHandler());
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    const operation = this.operationOf(context);
     if (operation === undefined) return next.handle();
 
     const [request, reply] = context.getArgs<[FastifyRequest, FastifyReply]>();
     const call = beginCall(operation, context, this.metering, this.clock.now());
-    const run = (keep?: KeepAnswer): Observable<unknown> =>
-      next.handle().pipe(
-        mergeMap(async (answer: unknown) => {
-          if (!call.endsLater) await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
-          return answer;
-        }),
-        catchError(async (error: unknown) => {
-          await call.release();
-          throw error;
-        }),
-      );
-    if (!hasIdempotencyKey(request)) return run();
-    const claimMs = this.metering.holdSeconds * 1_000;
-    return from(this.runs.once(context, claimMs, (keep) => lastValueFrom(run(keep))));
+    const run = async (keep?: KeepAnswer): Promise<unknown> => {
+      try {
+        const answer: unknown = await lastValueFrom(next.handle());
+        if (!call.endsLater) await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
+        return answer;
+      } catch (error) {
+        await call.release();
+        throw error;
+      }
+    };
+    if (!hasIdempotencyKey(request)) return of(await run());
+    return of(await this.runs.once(context, this.metering.holdSeconds * 1_000, run));
   }
 }

@@ -194,6 +194,7 @@ describe('passwords', () => {
 
       await askForReset(email);
       await confirm(await mailedToken(email));
+      t.known();
       expect((await login(email, 'the attacker chose this')).status).toBe(401);
       expect(await me(attacker.body.access_token)).toBe(401);
       const call = await t.http.post('/generate', {

@@ -40,6 +40,23 @@ export class DistributionPostgres {
     if (status !== 0) throw new Error(`${program} failed: ${stderr}`);
   }
 
+  /** Runs a script that PostgreSQL's image runs in a new server, as the superuser. */
+  runInitScript(name: string, script: string, settings: Readonly<Record<string, string>>): void {
+    const { hostname, port } = new URL(this.url('postgres', 'cortex', name));
+    const { status, stderr } = spawnSync('bash', ['-e', script], {
+      encoding: 'utf8',
+      env: {
+        PATH: `${bin}:${process.env['PATH'] ?? ''}`,
+        PGHOST: hostname,
+        PGPORT: port,
+        POSTGRES_USER: 'cortex',
+        POSTGRES_DB: 'postgres',
+        ...settings,
+      },
+    });
+    if (status !== 0) throw new Error(`${script} failed: ${stderr}`);
+  }
+
   /** Makes a server of its own, whose superuser is `cortex`, and starts it. */
   async make(name: string): Promise<void> {
     this.run('initdb', '-D', this.data(name), '-U', 'cortex', '-A', 'trust', '-E', 'UTF8');

@@ -97,6 +97,12 @@ function leftOut(reason: keyof typeof reasons): void {
   process.stderr.write(`Left out of ${file}: tests of one application alone, for ${reasons[reason]}.\n`);
 }
 
+/** Only what shares a database shares limits: each worker, which runs one file at a time, has a Redis database of its own. */
+function redisUrl(): string | undefined {
+  const { TEST_REDIS_URL: url, JEST_WORKER_ID: worker } = process.env;
+  return url && `${url}/${worker ?? '0'}`;
+}
+
 async function balance(apps: readonly NestFastifyApplication[]): Promise<Program> {
   const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-balancer-'));
   const urls = await Promise.all(apps.map((app) => app.getUrl()));
@@ -128,7 +134,7 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
       TRUST_PROXY: 'loopback',
       PORT: '0',
       LOG_LEVEL: 'info',
-      REDIS_URL: process.env['TEST_REDIS_URL'],
+      REDIS_URL: redisUrl(),
       // A busy machine must not look like a failing Redis.
       REDIS_TIMEOUT_MS: isCluster ? '5000' : undefined,
       ...TEST_SECRETS,

@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { parse, stringify } from 'uuid';
 import { ENV, type Env } from '../../config/env';
@@ -31,7 +31,8 @@ export function deriveKey(secret: string, purpose: Purpose): Buffer {
 /** Secrets computed from `SECRET_KEY` instead of stored: HMAC-SHA-256 under a key per purpose (HKDF, RFC 5869). */
 @Injectable()
 export class Derivation {
-  private readonly keys = new Map<Purpose, Buffer>();
+  /** As key objects: from bytes each HMAC would make its own, which takes five times as long as the HMAC. */
+  private readonly keys = new Map<Purpose, KeyObject>();
 
   constructor(@Inject(ENV) private readonly env: Env) {}
 
@@ -56,10 +57,10 @@ export class Derivation {
     return createHmac('sha256', this.keyOf(purpose)).update(message).digest();
   }
 
-  private keyOf(purpose: Purpose): Buffer {
+  private keyOf(purpose: Purpose): KeyObject {
     let key = this.keys.get(purpose);
     if (!key) {
-      key = deriveKey(this.env.SECRET_KEY, purpose);
+      key = createSecretKey(deriveKey(this.env.SECRET_KEY, purpose));
       this.keys.set(purpose, key);
     }
     return key;

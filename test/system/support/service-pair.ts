@@ -21,14 +21,18 @@ export class ServicePair {
     private postgres: EmbeddedPostgres,
   ) {}
 
-  static async start(settings: Readonly<Record<string, string>> = {}): Promise<ServicePair> {
+  /** @param reach gives the address at which the processes find the database, such as that of something between. */
+  static async start(
+    settings: Readonly<Record<string, string>> = {},
+    reach: (databaseUrl: string) => string | Promise<string> = (databaseUrl) => databaseUrl,
+  ): Promise<ServicePair> {
     buildService();
     const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-pair-'));
     chmodSync(directory, 0o755);
     const postgres = await startEmbeddedPostgres(directory);
     const env = {
       MIGRATION_DATABASE_URL: postgres.url,
-      DATABASE_URL: postgres.applicationUrl,
+      DATABASE_URL: await reach(postgres.applicationUrl),
       LOG_LEVEL: 'fatal',
       ...settings,
     };
