@@ -4,6 +4,7 @@ import { Holds } from '../../src/usage/holds';
 import { openAllConnections, watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
+import { sqlOf } from '../support/statements';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 /** As many tokens as bytes, so that a call consumes just what it set aside: 10 tokens, 0.001 USD. */
@@ -136,7 +137,7 @@ describe('budgets and quotas', () => {
     expect((await generate(apiKey.key)).status).toBe(200);
     const query = jest.spyOn(Object.getPrototypeOf(t.db) as typeof t.db, 'query');
     expect((await generate(apiKey.key)).status).toBe(200);
-    const opened = query.mock.calls.filter(([sql]) => sql.includes('INSERT INTO usage_holds'));
+    const opened = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('INSERT INTO usage_holds'));
     query.mockRestore();
     expect(opened).toEqual([]);
   });
@@ -192,7 +193,7 @@ describe('budgets and quotas', () => {
       const held: unknown[] = [];
       const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...parameters) => {
         const rows: unknown = await query(sql, ...parameters);
-        if (!sql.includes('INSERT INTO usage_holds')) return rows;
+        if (!sqlOf(sql).includes('INSERT INTO usage_holds')) return rows;
         held.push(await month(apiKey.userId));
         if (sent++ === 0) throw new Error('Connection terminated unexpectedly');
         return rows;
@@ -213,7 +214,7 @@ describe('budgets and quotas', () => {
     const query = jest.spyOn(EntityManager.prototype, 'query');
     const answers = await Promise.all(Array.from({ length: 20 }, () => generate(apiKey.key)));
     await t.settled();
-    const asked = query.mock.calls.filter(([sql]) => sql.includes('SET budget_alert')).length;
+    const asked = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('SET budget_alert')).length;
     query.mockRestore();
     expect(answers.filter(({ status }) => status === 402)).toHaveLength(20);
     // The call that used it up may have asked before.
