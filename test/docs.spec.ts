@@ -86,6 +86,14 @@ describe('the version', () => {
   });
 });
 
+it('npm start and the image run Node.js with the same flags and the same allocator', () => {
+  const { start } = (JSON.parse(read('package.json')) as { scripts: { start: string } }).scripts;
+  const dockerfile = read('Dockerfile');
+  const [, command = ''] = /^CMD (.+)$/m.exec(dockerfile) ?? [];
+  expect((JSON.parse(command) as string[]).slice(1, -1)).toEqual(start.match(/--\S+/g));
+  expect(dockerfile).toContain(/MALLOC_ARENA_MAX=\d+/.exec(start)?.[0]);
+});
+
 describe('docker-compose.yml', () => {
   interface Service {
     readonly profiles?: string[];

@@ -54,11 +54,11 @@ export class Subject {
 }
 
 /** Starts a Node script in a process of its own, which sees only the given environment. */
-export function start(script, { name, env = {}, cwd, args = [] }) {
+export function start(script, { name, env = {}, cwd, args = [], flags = [] }) {
   const child = fork(script, args, {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-    execArgv: ['--import', probe],
+    execArgv: [...flags, '--import', probe],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     serialization: 'advanced',
   });

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +8,12 @@ import { failure, freePort, start } from './processes.mjs';
 
 const READY_LIMIT_MS = 60_000;
 const POLL_MS = 5;
+/** How `npm start` runs Node: with flags and variables that keep the memory small. */
+const npmStart = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url))).scripts.start;
+const nodeFlags = npmStart.match(/--\S+/g);
+const nodeEnv = Object.fromEntries(
+  [...npmStart.matchAll(/\b([A-Z_]+)=(\S+)/g)].map(([, name, value]) => [name, value]),
+);
 const PASSWORD = 'correct horse battery staple 42';
 
 /**
@@ -20,8 +27,10 @@ export async function startService({ dist, databaseUrl, directory }, options = {
   const subject = start(script ?? join(dist, 'src', 'main.js'), {
     name: 'service',
     args,
+    flags: nodeFlags,
     cwd: directory,
     env: {
+      ...nodeEnv,
       PORT: String(port),
       DATABASE_URL: databaseUrl,
       DATA_DIR: directory,
