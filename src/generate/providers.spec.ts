@@ -215,7 +215,7 @@ describe('provider echo', () => {
 
     expect(await failureOf(production.generate({ provider: 'echo', prompt, maxTokens: 1 }))).toMatchObject({
       code: 'provider_not_configured',
-      status: 503,
+      status: 501,
     });
   });
 });
