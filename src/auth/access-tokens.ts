@@ -1,3 +1,4 @@
+import type { KeyObject } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { JwtService } from '@nestjs/jwt';
 import { v7 as uuidv7 } from 'uuid';
@@ -70,7 +71,7 @@ export class AccessTokens {
     };
     const [{ kid, algorithm, signWith }] = this.keys;
     return this.jwt.sign(claims, {
-      secret: signWith,
+      privateKey: signWith,
       algorithm,
       header: { alg: algorithm, typ: TOKEN_TYPE, kid },
     });
@@ -86,7 +87,7 @@ export class AccessTokens {
   }
 
   /** The key that a token's header names, or null when the header is not one of ours; nothing in it is fetched or followed. */
-  keyFor(token: string): string | null {
+  keyFor(token: string): KeyObject | null {
     const header = headerSchema.safeParse(decodeSegment(token));
     if (!header.success) return null;
     const { kid, alg } = header.data;

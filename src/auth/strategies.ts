@@ -54,7 +54,8 @@ export class AccessTokenStrategy extends PassportStrategy(JwtStrategy) {
         done: (error: Error | null, key?: string) => void,
       ) => {
         const key = tokens.keyFor(token);
-        if (key) done(null, key);
+        // jsonwebtoken takes key objects, which the types of passport-jwt do not say.
+        if (key) done(null, key as unknown as string);
         else done(new Error('The token names no key of ours.'));
       },
       algorithms: tokens.algorithms,

@@ -12,6 +12,8 @@ import { ALERT_MAILS } from './usage.mails';
 /** From here on, a call that does not fit any more means that the cap is used up. */
 const NEARLY_USED_PERCENTAGE = 80;
 
+const TOLD_MAX = 10_000;
+
 const NOTE_SQL = {
   budget: `UPDATE usage_months SET budget_alert = $4
            WHERE user_id = $1 AND scope_id = $2 AND month = $3 AND budget_alert < $4 RETURNING 1`,
@@ -31,6 +33,9 @@ interface Alert {
 /** Tells owners when 50, 80 and 100 per cent of a budget or of the plan's tokens are used, each once a month. */
 @Injectable()
 export class Alerts {
+  /** What this process has told or is telling: of a cap that is used up every further call would ask the database again. */
+  private readonly told = new Set<string>();
+
   constructor(
     private readonly db: EntityManager,
     private readonly mailer: Mailer,
@@ -59,7 +64,13 @@ export class Alerts {
   }
 
   private send(alert: Alert): void {
+    const { kind, scopeId, month, percentage } = alert;
+    const name = `${kind} ${scopeId} ${month} ${percentage}`;
+    if (this.told.has(name)) return;
+    if (this.told.size >= TOLD_MAX) this.told.clear();
+    this.told.add(name);
     this.note(alert).catch((error: unknown) => {
+      this.told.delete(name);
       this.log.error({ err: error, user_id: alert.userId }, 'usage alert not sent');
     });
   }

@@ -24,9 +24,7 @@ export interface Opening extends Capped {
  */
 export const OPEN_SQL = `
   WITH asked AS (
-    SELECT asked.*, (held.id IS NOT NULL) AS is_held,
-           CASE WHEN held.id IS NULL THEN asked.tokens ELSE 0 END AS more_tokens,
-           CASE WHEN held.id IS NULL THEN asked.cost_usd ELSE 0 END AS more_usd
+    SELECT asked.*, (held.id IS NOT NULL) AS is_held
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
                 $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::jsonb[])
          WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
@@ -45,8 +43,8 @@ export const OPEN_SQL = `
            account.tokens AS tokens_settled, account.held_tokens AS tokens_held,
            account.cost_usd AS account_settled, account.held_usd AS account_held,
            coalesce(key.cost_usd, 0) AS key_settled, coalesce(key.held_usd, 0) AS key_held,
-           sum(more_tokens) OVER by_account AS tokens_asked, sum(more_usd) OVER by_account AS account_asked,
-           sum(more_usd) OVER by_key AS key_asked
+           sum(asked.tokens) OVER by_account AS tokens_asked, sum(asked.cost_usd) OVER by_account AS account_asked,
+           sum(asked.cost_usd) OVER by_key AS key_asked
     FROM asked
     LEFT JOIN locked AS account
       ON (account.user_id, account.scope_id, account.month) = (asked.user_id, asked.user_id, asked.month)
@@ -56,7 +54,7 @@ export const OPEN_SQL = `
            by_key AS (PARTITION BY asked.api_key_id, asked.month ORDER BY position)
   ), granted AS (
     SELECT * FROM judged
-    WHERE is_known AND NOT is_held
+    WHERE is_known
       AND (token_cap IS NULL OR tokens_settled + tokens_held + tokens_asked <= token_cap)
       AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
       AND (key_cap IS NULL OR key_settled + key_held + key_asked <= key_cap)

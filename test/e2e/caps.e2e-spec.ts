@@ -1,9 +1,10 @@
+import { EntityManager } from 'typeorm';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { Holds } from '../../src/usage/holds';
 import { openAllConnections, watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 /** As many tokens as bytes, so that a call consumes just what it set aside: 10 tokens, 0.001 USD. */
 const PROMPT = 'q~z7%';
@@ -178,6 +179,45 @@ describe('budgets and quotas', () => {
     for (let i = 0; i < 3; i++) expect((await generate(apiKey.key)).status).toBe(402);
     await t.settled();
     expect(await subjects()).toEqual(['50 %', '80 %', '100 %']);
+  });
+
+  itAlone('inside')(
+    'sets aside once what is asked for twice, because the first answer was lost, and lets it run',
+    async () => {
+      const apiKey = await starterKey({ monthlyBudgetUsd: '0.003000' });
+      expect((await generate(apiKey.key)).status).toBe(200);
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      let sent = 0;
+      const held: unknown[] = [];
+      const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...parameters) => {
+        const rows: unknown = await query(sql, ...parameters);
+        if (!sql.includes('INSERT INTO usage_holds')) return rows;
+        held.push(await month(apiKey.userId));
+        if (sent++ === 0) throw new Error('Connection terminated unexpectedly');
+        return rows;
+      });
+      const answers = await Promise.all([generate(apiKey.key), generate(apiKey.key)]);
+      losing.mockRestore();
+      expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+      expect(held.slice(0, 2)).toEqual(
+        Array.from({ length: 2 }, () => expect.objectContaining({ held_tokens: '20' }) as unknown),
+      );
+      expect(await month(apiKey.userId)).toMatchObject({ requests: '3', held_tokens: '0' });
+    },
+  );
+
+  it('asks the database about a mail once, however many calls a used-up budget refuses', async () => {
+    const apiKey = await starterKey({ monthlyBudgetUsd: '0.001000' });
+    await generate(apiKey.key);
+    const query = jest.spyOn(EntityManager.prototype, 'query');
+    const answers = await Promise.all(Array.from({ length: 20 }, () => generate(apiKey.key)));
+    await t.settled();
+    const asked = query.mock.calls.filter(([sql]) => sql.includes('SET budget_alert')).length;
+    query.mockRestore();
+    expect(answers.filter(({ status }) => status === 402)).toHaveLength(20);
+    // The call that used it up may have asked before.
+    expect(asked).toBeLessThanOrEqual(t.apps.length);
   });
 
   describe('GET and PUT /auth/usage/budget', () => {

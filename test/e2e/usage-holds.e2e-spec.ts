@@ -234,7 +234,7 @@ describe('holds of backends that serve calls themselves', () => {
     expect((await end(one, 'settle')).status).toBe(200);
   });
 
-  it('refuses to book what costs more than is held, though its tokens fit, and to hold what costs more than can be booked', async () => {
+  it('refuses to book what costs more than is held, or has more tokens, and to hold what costs more than can be booked', async () => {
     const { token: bearer } = await t.make.user({ role: 'admin' });
     const price = { operation: 'dear', input_usd_per_million: 0, output_usd_per_million: 1_000_000_000 };
     const { effective_from: from } = (await t.http.post('/admin/prices', { bearer, body: price })).body as {
@@ -244,10 +244,8 @@ describe('holds of backends that serve calls themselves', () => {
     for (const app of t.apps) await app.get(PriceBook, { strict: false }).onModuleInit();
     const { id, userId } = await customer(null);
     const one = idOf(await hold(id, { operation: 'dear', input_tokens: 10, output_tokens: 0 }));
-    expect(await end(one, 'settle', { output_tokens: 1 })).toMatchObject({
-      status: 409,
-      body: { code: 'hold_exceeded' },
-    });
+    for (const more of [{ output_tokens: 1 }, { input_tokens: 11 }])
+      expect(await end(one, 'settle', more)).toMatchObject({ status: 409, body: { code: 'hold_exceeded' } });
     expect((await end(one, 'settle', { input_tokens: 10 })).status).toBe(200);
     expect(await hold(id, { operation: 'dear', output_tokens: 2_000_000_000 })).toMatchObject({
       status: 400,
