@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import { Derivation } from '../platform/crypto/derivation';
+import { queryPrepared } from '../platform/database/prepared-statements';
 import { Jobs } from '../platform/jobs/jobs';
 import { UsersService } from '../users/users.service';
 
@@ -60,7 +61,8 @@ export class Attempts {
     const now = this.clock.now();
     const lockedSince = new Date(now.getTime() - LOCK_MS);
     const key = this.keyOf(target);
-    const [row] = await this.db.query<{ taken: number }[]>(TAKE_SQL, [key, now, lockedSince, ATTEMPTS_MAX]);
+    const parameters = [key, now, lockedSince, ATTEMPTS_MAX];
+    const [row] = await queryPrepared<{ taken: number }>(this.db, TAKE_SQL, parameters);
     if (row?.taken === ATTEMPTS_MAX) await this.announceLock(key, target.email, origin);
     return row !== undefined;
   }

@@ -2,6 +2,7 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import { EntityManager, LessThanOrEqual } from 'typeorm';
 import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
+import { queryPrepared } from '../platform/database/prepared-statements';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal, type Standing, type Standings } from './caps';
 import type { Held } from './close-statement';
@@ -137,10 +138,10 @@ export class Holds implements OnApplicationShutdown {
   private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
     const columns = openParameters(openings);
     try {
-      return await this.db.query<OpenRow[]>(OPEN_SQL, columns);
+      return await queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
     } catch (error) {
       if (isDataError(error)) throw error;
-      return this.db.query<OpenRow[]>(OPEN_SQL, columns);
+      return queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
     }
   }
 

@@ -2,6 +2,7 @@ import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import type { Counter } from 'prom-client';
 import { EntityManager, In } from 'typeorm';
 import { ApiError } from '../common/api-error';
+import { queryPrepared } from '../platform/database/prepared-statements';
 import { Metrics } from '../platform/observability/metrics';
 import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
@@ -152,7 +153,7 @@ export class Ledger implements OnApplicationShutdown {
 
   private async close(
     closings: readonly Closing[],
-    write = () => this.db.query<CapMonth[]>(...closeStatement(closings)),
+    write = () => queryPrepared<CapMonth>(this.db, ...closeStatement(closings)),
   ): Promise<[]> {
     const startedMs = performance.now();
     const months = await this.traces.span(

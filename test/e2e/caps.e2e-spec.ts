@@ -4,6 +4,7 @@ import { Holds } from '../../src/usage/holds';
 import { openAllConnections, watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
+import { sqlOf } from '../support/statements';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 /** As many tokens as bytes, so that a call consumes just what it set aside: 10 tokens, 0.001 USD. */
@@ -136,7 +137,7 @@ describe('budgets and quotas', () => {
     expect((await generate(apiKey.key)).status).toBe(200);
     const query = jest.spyOn(Object.getPrototypeOf(t.db) as typeof t.db, 'query');
     expect((await generate(apiKey.key)).status).toBe(200);
-    const opened = query.mock.calls.filter(([sql]) => sql.includes('INSERT INTO usage_holds'));
+    const opened = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('INSERT INTO usage_holds'));
     query.mockRestore();
     expect(opened).toEqual([]);
   });

@@ -4,6 +4,7 @@ import { UsageHold } from '../../src/usage/usage-hold.entity';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
+import { sqlOf } from '../support/statements';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const BODY = { user_id: 'end-user-7', prompt: 'Write one sentence about the sea.', provider: 'openai' };
@@ -191,7 +192,7 @@ describe('Idempotency-Key on POST /generate', () => {
     expect((await t.http.post('/generate', { key: apiKey.key, body: BODY })).status).toBe(200);
     const query = jest.spyOn(Object.getPrototypeOf(t.db) as typeof t.db, 'query');
     expect((await t.http.post('/generate', { key: apiKey.key, body: BODY })).status).toBe(200);
-    const claims = query.mock.calls.filter(([sql]) => sql.includes('idempotency_keys'));
+    const claims = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('idempotency_keys'));
     query.mockRestore();
     expect(claims).toEqual([]);
   });

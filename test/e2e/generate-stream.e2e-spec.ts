@@ -8,6 +8,7 @@ import { UsageHold } from '../../src/usage/usage-hold.entity';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
+import { sqlOf } from '../support/statements';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const PROMPT = 'Write one sentence about the sea.';
@@ -263,7 +264,8 @@ describe('POST /generate with "stream": true', () => {
       const query = db.query.bind(db);
       const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...sent) => {
         const rows: unknown = await query(sql, ...sent);
-        if (sql.includes('INSERT INTO usage_holds')) throw new Error('Connection terminated unexpectedly');
+        if (sqlOf(sql).includes('INSERT INTO usage_holds'))
+          throw new Error('Connection terminated unexpectedly');
         return rows;
       });
       const refused = await stream();

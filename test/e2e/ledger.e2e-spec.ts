@@ -10,6 +10,7 @@ import { UsageService } from '../../src/usage/usage.service';
 import { UsageLog } from '../../src/usage/usage-log.entity';
 import { verifyUsage } from '../../src/usage/usage-verifier';
 import { copyDatabase } from '../support/database';
+import { sqlOf } from '../support/statements';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 /** Every database of these tests is held against its ledger when it is closed: `test/support/test-app.ts`. */
@@ -25,7 +26,9 @@ describe('the ledger', () => {
   it('shares statements between calls that finish together', async () => {
     const query = jest.spyOn(EntityManager.prototype, 'query');
     await Promise.all(Array.from({ length: 1_000 }, () => ledger.append(line())));
-    const statements = query.mock.calls.filter(([sql]) => sql.includes('INSERT INTO usage_logs')).length;
+    const statements = query.mock.calls.filter(([sql]) =>
+      sqlOf(sql).includes('INSERT INTO usage_logs'),
+    ).length;
     query.mockRestore();
     expect(statements).toBeGreaterThan(0);
     expect(statements).toBeLessThanOrEqual(3);

@@ -1,0 +1,51 @@
+import { createHash } from 'node:crypto';
+import { type DataSource, type EntityManager, QueryFailedError } from 'typeorm';
+
+/** What a connection answers that has no statement of this name, or has one already: a pooler has given the client another one. */
+const OTHER_CONNECTION_CODES: readonly unknown[] = ['26000', '42P05'];
+
+/** Behind poolers that keep no prepared statements. */
+const unprepared = new WeakSet<DataSource>();
+const names = new Map<string, string>();
+
+/**
+ * Sends a statement that is sent again and again, outside of any transaction. Each connection parses and plans it once,
+ * which for the statements of the ledger takes as long as running them.
+ *
+ * A pooler that gives a client one connection after the other and does not know prepared statements (PgBouncer before
+ * 1.21, or with `max_prepared_statements = 0`) makes it fail before anything is done. Then, and from then on, it goes
+ * without.
+ * @returns the rows of a SELECT or of RETURNING in an INSERT.
+ * @throws what `EntityManager.query` does.
+ */
+export async function queryPrepared<Row>(
+  db: EntityManager,
+  text: string,
+  parameters: readonly unknown[],
+): Promise<Row[]> {
+  if (unprepared.has(db.dataSource)) return db.query<Row[]>(text, [...parameters]);
+  try {
+    // TypeORM hands the driver what it is given; that the driver takes a statement with a name, its types do not say.
+    const statement = { name: nameOf(text), text } as unknown as string;
+    return await db.query<Row[]>(statement, [...parameters]);
+  } catch (error) {
+    if (!isOfOtherConnection(error)) throw error;
+    unprepared.add(db.dataSource);
+    return db.query<Row[]>(text, [...parameters]);
+  }
+}
+
+/** The same for the same text in every process, and never that of another one. */
+function nameOf(text: string): string {
+  let name = names.get(text);
+  if (!name)
+    names.set(text, (name = `cortex_${createHash('sha256').update(text).digest('hex').slice(0, 32)}`));
+  return name;
+}
+
+function isOfOtherConnection(error: unknown): boolean {
+  return (
+    error instanceof QueryFailedError &&
+    OTHER_CONNECTION_CODES.includes((error.driverError as { code?: unknown }).code)
+  );
+}
