@@ -19,6 +19,7 @@ import { PartitionSearchPath1795341700000 } from './1795341700000-partition-sear
 import { PublicPrices1795347600000 } from './1795347600000-public-prices';
 import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services';
 import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
+import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
 import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
@@ -44,5 +45,6 @@ export const migrations = [
   PublicPrices1795347600000,
   HoldsOfServices1795347633683,
   LineIfLost1795348900000,
+  PendingPlans1795363200000,
   KeysByState1795363311997,
 ];

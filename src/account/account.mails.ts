@@ -18,14 +18,14 @@ export class AccountMails implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const publicUrl = this.env.PUBLIC_URL;
+    const { SERVICE_NAME } = this.env;
     this.mailer.define(KIND, ({ userId, sealedAddress }: { userId: string; sealedAddress: string }) =>
       Promise.resolve(
         layOut({
           to: unseal(this.keyFor(userId), Buffer.from(sealedAddress, 'base64'), Buffer.from(KIND)),
           subject: 'Your account was erased',
           before: [
-            `As you asked, your account at ${publicUrl} was erased: sessions and API keys have ended, and what was personal is gone.`,
+            `As you asked, your account at ${SERVICE_NAME} was erased: sessions and API keys have ended, and what was personal is gone.`,
             'What was used and what it cost is kept for our books, without your name or address.',
             'If it was not you who asked: somebody knew your password. It opens nothing here any more; change it where else you use it.',
           ],

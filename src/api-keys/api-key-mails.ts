@@ -21,7 +21,7 @@ export class ApiKeyMails implements OnModuleInit {
     this.notice('key_deactivated', 'An API key was deactivated', 'has ended the API key');
     this.mailer.define('key_compromised', async ({ keyId }: { keyId: string }) => {
       const key = await this.db.findOne(ApiKey, { where: { id: keyId }, relations: { user: true } });
-      return key?.user ? layOut(compromised(key, key.user.email, this.env.PUBLIC_URL)) : null;
+      return key?.user ? layOut(compromised(key, key.user.email, this.env.SERVICE_NAME)) : null;
     });
   }
 
@@ -33,7 +33,7 @@ export class ApiKeyMails implements OnModuleInit {
         to: key.user.email,
         subject,
         before: [
-          `Your account at ${this.env.PUBLIC_URL} ${event} "${key.name}".`,
+          `Your account at ${this.env.SERVICE_NAME} ${event} "${key.name}".`,
           'If it was not you: change your password, which ends all other sessions, and look through your API keys.',
         ],
       });
@@ -41,12 +41,12 @@ export class ApiKeyMails implements OnModuleInit {
   }
 }
 
-function compromised({ name, leakUrl, lastUsed }: ApiKey, to: string, publicUrl: string): Letter {
+function compromised({ name, leakUrl, lastUsed }: ApiKey, to: string, serviceName: string): Letter {
   return {
     to,
     subject: 'An API key was leaked and has been ended',
     before: [
-      `The API key "${name}" of your account at ${publicUrl} was found where others can read it. It opens nothing any more.`,
+      `The API key "${name}" of your account at ${serviceName} was found where others can read it. It opens nothing any more.`,
       ...(leakUrl === null ? [] : ['It was found here:', leakUrl]),
       lastUsed === null
         ? 'It was never used.'

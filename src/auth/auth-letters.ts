@@ -6,15 +6,21 @@ export type Text = Omit<Letter, 'to'>;
 
 /** What the mails about accounts say. A token stands after `#`, so it reaches no server's log. */
 export class AuthLetters {
-  /** @param publicUrl where all links lead. */
-  constructor(private readonly publicUrl: string) {}
+  /**
+   * @param serviceName what the service is called.
+   * @param publicUrl where all links lead.
+   */
+  constructor(
+    private readonly serviceName: string,
+    private readonly publicUrl: string,
+  ) {}
 
   verification({ token, code, notMeToken }: Pick<MailedToken, 'token' | 'code' | 'notMeToken'>): Text {
     const page = `${this.publicUrl}/verify-email`;
     return {
       subject: 'Verify your e-mail address',
       before: [
-        'Welcome. Open this link within 24 hours and press the button, to show that this address is yours:',
+        `Welcome to ${this.serviceName}. Open this link within 24 hours and press the button, to show that this address is yours:`,
       ],
       link: { label: 'Verify my address', url: `${page}#token=${token}` },
       after: [
@@ -39,7 +45,7 @@ export class AuthLetters {
     return {
       subject: 'Somebody tried to sign up with your address',
       before: [
-        `You have an account at ${this.publicUrl} already, with this e-mail address; it was given for another one.`,
+        `You have an account at ${this.serviceName} already, with this e-mail address; it was given for another one.`,
         'If it was you: log in with the password you have.',
         'If it was not: you need not do anything, nothing was changed.',
       ],
@@ -51,7 +57,7 @@ export class AuthLetters {
     return {
       subject: 'Confirm your new e-mail address',
       before: [
-        `The owner of an account at ${this.publicUrl} wants to use this address. If it was you, open this link within an hour and press the button:`,
+        `The owner of an account at ${this.serviceName} wants to use this address. If it was you, open this link within an hour and press the button:`,
       ],
       link: { label: 'Use this address', url: `${this.publicUrl}/confirm-email#token=${token}` },
       after: ['If it was not you, ignore this mail: nothing happens.'],
@@ -63,7 +69,7 @@ export class AuthLetters {
     return {
       subject: 'Your e-mail address was changed',
       before: [
-        `Your account at ${this.publicUrl} has another e-mail address now: ${newEmail}.`,
+        `Your account at ${this.serviceName} has another e-mail address now: ${newEmail}.`,
         'If it was you, you need not do anything. If it was not, take your account back within seven days:',
       ],
       link: { label: 'Undo the change', url: `${this.publicUrl}/undo-email#token=${token}` },
@@ -78,7 +84,7 @@ export class AuthLetters {
     return {
       subject: 'A session was ended for your safety',
       before: [
-        `One of your sessions at ${this.publicUrl} was used from two places with the same credentials, so it was ended.`,
+        `One of your sessions at ${this.serviceName} was used from two places with the same credentials, so it was ended.`,
         'If a program of yours keeps old refresh tokens, log in again with it.',
         'If you do not know what this was: change your password. That ends all other sessions too.',
       ],
@@ -90,7 +96,7 @@ export class AuthLetters {
     return {
       subject: 'You were logged out everywhere',
       before: [
-        `An operator of ${this.publicUrl} ended all your sessions. Log in again; your API keys go on working.`,
+        `An operator of ${this.serviceName} ended all your sessions. Log in again; your API keys go on working.`,
       ],
     };
   }
@@ -100,7 +106,7 @@ export class AuthLetters {
     return {
       subject: 'Your password was changed',
       before: [
-        `The password of your account at ${this.publicUrl} was changed, and all other sessions were ended.`,
+        `The password of your account at ${this.serviceName} was changed, and all other sessions were ended.`,
         'If it was not you: ask for a new password at once, and look through your API keys.',
       ],
     };
@@ -111,7 +117,7 @@ export class AuthLetters {
     return {
       subject: 'Somebody tries to guess your password',
       before: [
-        `So many wrong passwords or codes were tried at your account at ${this.publicUrl} that, for 15 minutes, not even the right ones are taken.`,
+        `So many wrong passwords or codes were tried at your account at ${this.serviceName} that, for 15 minutes, not even the right ones are taken.`,
         'These guesses opened nothing, and programs and devices that are logged in go on.',
         `If it was you: wait, or ask for a new password, which ends the wait.`,
         'If it was not you: look through your sessions, and end those that you do not know. With a long password and two-factor authentication, guessing leads nowhere.',
@@ -123,7 +129,7 @@ export class AuthLetters {
     return {
       subject: 'Your account was suspended',
       before: [
-        `An operator of ${this.publicUrl} suspended your account: you cannot log in, and your API keys are refused.`,
+        `An operator of ${this.serviceName} suspended your account: you cannot log in, and your API keys are refused.`,
         'Ask the operator if you do not know why.',
       ],
     };
@@ -133,7 +139,7 @@ export class AuthLetters {
     return {
       subject: 'Your account works again',
       before: [
-        `An operator of ${this.publicUrl} ended the suspension of your account. Log in again; your API keys work.`,
+        `An operator of ${this.serviceName} ended the suspension of your account. Log in again; your API keys work.`,
       ],
     };
   }

@@ -24,7 +24,7 @@ export class AuthMails implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const letters = new AuthLetters(this.env.PUBLIC_URL);
+    const letters = new AuthLetters(this.env.SERVICE_NAME, this.env.PUBLIC_URL);
     this.link('verify_email', (mailed) => letters.verification(mailed));
     this.link('reset_password', ({ token }) => letters.passwordReset(token));
     this.link('sign_up_attempt', () => letters.signUpAttempt());

@@ -12,12 +12,13 @@ import { type CustomerState, entitlementOf, type KnownSubscription } from './ent
 import { PolarSubscriptionRow } from './polar-subscription.entity';
 
 const UPSERT_SUBSCRIPTION_SQL = `
-  INSERT INTO polar_subscriptions (id, user_id, status, product_id, tier, cancel_at_period_end, period_start, period_end, at_us)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+  INSERT INTO polar_subscriptions (id, user_id, status, product_id, tier, cancel_at_period_end, period_start, period_end,
+    pending_product_id, at_us)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
   ON CONFLICT (id) DO UPDATE
   SET status = EXCLUDED.status, product_id = EXCLUDED.product_id, tier = EXCLUDED.tier,
       cancel_at_period_end = EXCLUDED.cancel_at_period_end, period_start = EXCLUDED.period_start,
-      period_end = EXCLUDED.period_end, at_us = EXCLUDED.at_us
+      period_end = EXCLUDED.period_end, pending_product_id = EXCLUDED.pending_product_id, at_us = EXCLUDED.at_us
   WHERE polar_subscriptions.user_id = EXCLUDED.user_id AND polar_subscriptions.at_us < EXCLUDED.at_us
   RETURNING id`;
 
@@ -74,6 +75,7 @@ export class BillingAccounts {
       facts.cancelAtPeriodEnd,
       facts.periodStart,
       facts.periodEnd,
+      facts.pendingProductId ?? null,
       facts.atUs,
     ]);
     return rows.length > 0;

@@ -113,12 +113,14 @@ export class BillingController {
   @RateLimited('billing')
   @ApiOperation({
     summary: 'Change to another plan',
-    description: 'To a higher one at once, the difference invoiced now; to a lower one with the next period.',
+    description:
+      'To a higher one at once, the difference invoiced now; to a lower one with the next period. The current one takes back a lower one that was to follow.',
   })
   @ApiOkResponse({ type: BillingInfoDto, description: 'The plan as it is now.' })
   @ApiProblems(
     BillingErrors.notConfigured,
     BillingErrors.unavailable,
+    BillingErrors.outcomeUnknown,
     BillingErrors.refused,
     BillingErrors.notForSale,
     BillingErrors.noSubscription,
@@ -142,6 +144,7 @@ export class BillingController {
   @ApiProblems(
     BillingErrors.notConfigured,
     BillingErrors.unavailable,
+    BillingErrors.outcomeUnknown,
     BillingErrors.refused,
     BillingErrors.noSubscription,
   )
@@ -158,6 +161,7 @@ export class BillingController {
   @ApiProblems(
     BillingErrors.notConfigured,
     BillingErrors.unavailable,
+    BillingErrors.outcomeUnknown,
     BillingErrors.refused,
     BillingErrors.noSubscription,
   )
@@ -188,6 +192,7 @@ function toInfoDto(info: BillingInfo): BillingInfoDto {
     tier: info.tier,
     status: info.status,
     cancel_at_period_end: info.cancelAtPeriodEnd,
+    pending_tier: info.pendingTier,
     period_start: info.periodStart.toISOString(),
     period_end: info.periodEnd.toISOString(),
     tokens_included: info.tokensIncluded,

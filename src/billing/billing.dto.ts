@@ -98,6 +98,15 @@ export class BillingInfoDto {
   cancel_at_period_end!: boolean;
 
   @ApiProperty({
+    type: String,
+    enum: [...tiers, null],
+    nullable: true,
+    example: null,
+    description: 'The plan that follows with the next period; null: no other is to follow.',
+  })
+  pending_tier!: Tier | null;
+
+  @ApiProperty({
     format: 'date-time',
     example: '2026-01-01T00:00:00.000Z',
     description: 'When the period of billing began; without a subscription, the calendar month in UTC.',

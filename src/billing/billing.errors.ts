@@ -13,6 +13,13 @@ export const BillingErrors = {
     title: 'Billing provider unavailable',
     detail: 'The billing provider does not answer as it should. Nothing was lost; try again shortly.',
   }),
+  outcomeUnknown: defineError({
+    code: 'billing_outcome_unknown',
+    status: 503,
+    title: 'Unknown whether it was done',
+    detail:
+      'The billing provider did not say whether it changed the subscription; one that was to end may go on now. Look at "GET /auth/billing/info" in a minute, before you try again.',
+  }),
   refused: defineError({
     code: 'billing_refused',
     status: 409,

@@ -8,6 +8,8 @@ import { type Plan, plans, TOKEN_BEYOND_NANO_USD } from '../users/plans';
 import { UsersService } from '../users/users.service';
 import { BillingAccounts } from './billing-accounts';
 import { BillingEvent } from './billing-event.entity';
+import { Catalogue } from './catalogue';
+import { isEntitled, type SubscriptionFacts } from './entitlement';
 import { PolarClient } from './polar-client';
 
 const NANO_PER_USD = 1_000_000_000n;
@@ -22,6 +24,8 @@ export interface BillingInfo {
   readonly tier: Tier;
   readonly status: string;
   readonly cancelAtPeriodEnd: boolean;
+  /** The plan that follows with the next period; null: the same, or none. */
+  readonly pendingTier: Tier | null;
   readonly periodStart: Date;
   readonly periodEnd: Date;
   readonly tokensIncluded: number;
@@ -39,6 +43,7 @@ export class BillingService {
     private readonly clock: Clock,
     private readonly users: UsersService,
     private readonly accounts: BillingAccounts,
+    private readonly catalogue: Catalogue,
     private readonly polar: PolarClient,
   ) {}
 
@@ -52,6 +57,7 @@ export class BillingService {
       tier,
       status: subscription?.status ?? 'none',
       cancelAtPeriodEnd: subscription?.cancelAtPeriodEnd ?? false,
+      pendingTier: this.pendingTier(subscription),
       periodStart: period.start,
       periodEnd: period.end,
       tokensIncluded: plans[tier].tokensIncludedPerMonth,
@@ -70,6 +76,11 @@ export class BillingService {
       take: page.limit + 1,
     });
     return pageOf(rows, page);
+  }
+
+  private pendingTier(subscription: SubscriptionFacts | null): Tier | null {
+    if (!subscription || subscription.cancelAtPeriodEnd || !isEntitled(subscription)) return null;
+    return this.catalogue.tierOf(subscription.pendingProductId ?? null);
   }
 
   /** The subscription's period while it lasts, else the calendar month in UTC. */

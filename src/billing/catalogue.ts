@@ -29,6 +29,11 @@ export class Catalogue {
     return this.products[tier as SoldTier] ?? null;
   }
 
+  /** The plan that a product of Polar's sells, or null when it sells none of ours. */
+  tierOf(productId: string | null): SoldTier | null {
+    return soldTiers.find((tier) => this.products[tier] === productId) ?? null;
+  }
+
   factsOf(
     subscription: PolarSubscription | PolarCustomerState['active_subscriptions'][number],
   ): SubscriptionFacts {
@@ -38,10 +43,11 @@ export class Catalogue {
       id,
       status,
       productId,
-      tier: soldTiers.find((tier) => this.products[tier] === productId) ?? tierIn(metadata),
+      tier: this.tierOf(productId) ?? tierIn(metadata),
       cancelAtPeriodEnd,
       periodStart: subscription.current_period_start ?? null,
       periodEnd: subscription.current_period_end ?? null,
+      pendingProductId: ('pending_update' in subscription && subscription.pending_update?.product_id) || null,
     };
   }
 

@@ -12,6 +12,8 @@ export interface SubscriptionFacts {
   /** RFC 3339. */
   readonly periodStart: string | null;
   readonly periodEnd: string | null;
+  /** The product that follows with the next period; null: the same. Absent in what was stored before it was known. */
+  readonly pendingProductId?: string | null;
 }
 
 /** The newest that was heard of one subscription alone. */
@@ -41,7 +43,9 @@ export interface Entitlement {
  */
 export function entitlementOf(state: CustomerState | null, known: readonly KnownSubscription[]): Entitlement {
   const newer = known.filter(({ atUs }) => !state || atUs > state.atUs);
-  const stated = (state?.active ?? []).filter(({ id }) => !newer.some((one) => one.id === id));
+  const stated = (state?.active ?? [])
+    .filter(({ id }) => !newer.some((one) => one.id === id))
+    .map((one) => ({ ...one, pendingProductId: pendingOf(one, known) }));
   const entitled = [...newer.filter(isEntitled), ...stated];
   const ended = known
     .filter((one) => !entitled.some(({ id }) => id === one.id))
@@ -53,8 +57,13 @@ export function entitlementOf(state: CustomerState | null, known: readonly Known
 }
 
 /** A payment that is late ends nothing yet: Polar tries again for weeks, and the customer's state says when it gives up. */
-function isEntitled({ status }: SubscriptionFacts): boolean {
+export function isEntitled({ status }: Pick<SubscriptionFacts, 'status'>): boolean {
   return ['active', 'trialing', 'past_due'].includes(status);
+}
+
+/** A customer's state does not tell it: it is what was heard last, unless the product has changed since. */
+function pendingOf({ id, productId }: SubscriptionFacts, known: readonly KnownSubscription[]): string | null {
+  return known.find((one) => one.id === id && one.productId === productId)?.pendingProductId ?? null;
 }
 
 /** One that was active and is not in a later state any more has ended, whatever became of it. */

@@ -50,7 +50,9 @@ export interface UsageCharge {
 /** What of a subscription is to be another. */
 export type SubscriptionChange =
   | { readonly product_id: string; readonly proration_behavior: 'invoice' | 'next_period' }
-  | { readonly cancel_at_period_end: boolean };
+  | { readonly cancel_at_period_end: boolean }
+  /** Takes back what was to come with the next period. */
+  | { readonly pending_update: null };
 
 /** Where a customer goes on after paying. */
 export interface CheckoutInput {

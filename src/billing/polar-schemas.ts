@@ -16,6 +16,9 @@ export const customerSchema = z.object({
 });
 export type PolarCustomer = z.infer<typeof customerSchema>;
 
+/** A change that is to come with the next period; without a product, of something else than that. */
+const pendingUpdateSchema = z.object({ product_id: z.string().nullish() });
+
 export const subscriptionSchema = z.object({
   id: z.string().min(1),
   status: z.string(),
@@ -26,12 +29,13 @@ export const subscriptionSchema = z.object({
   current_period_end: timestamp.nullish(),
   customer: customerSchema.nullish(),
   product: z.object({ metadata }).nullish(),
+  pending_update: pendingUpdateSchema.nullish(),
 });
 export type PolarSubscription = z.infer<typeof subscriptionSchema>;
 
 export const customerStateSchema = customerSchema.extend({
   active_subscriptions: z.array(
-    subscriptionSchema.omit({ customer_id: true, customer: true, product: true }),
+    subscriptionSchema.omit({ customer_id: true, customer: true, product: true, pending_update: true }),
   ),
   granted_benefits: z.array(z.object({ benefit_type: z.string(), benefit_metadata: metadata })),
 });

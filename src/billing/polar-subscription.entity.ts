@@ -36,6 +36,9 @@ export class PolarSubscriptionRow implements KnownSubscription {
   @Column('text', { nullable: true })
   periodEnd!: string | null;
 
+  @Column('text', { nullable: true })
+  pendingProductId!: string | null;
+
   /** Microseconds since the Unix epoch: exact as a double until the year 2255. */
   @Column('double precision')
   atUs!: number;

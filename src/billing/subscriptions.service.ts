@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { ApiError } from '../common/api-error';
+import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { tiers } from '../common/principal';
 import { ENV, type Env } from '../config/env';
@@ -13,6 +14,7 @@ import { CustomerSync } from './customer-sync';
 import type { SubscriptionFacts } from './entitlement';
 import { PolarClient, type SubscriptionChange } from './polar-client';
 import { PolarFailure } from './polar-failure';
+import type { PolarSubscription } from './polar-schemas';
 
 /** Statuses of a subscription that still gives something, or will again. */
 const LIVING = ['active', 'trialing', 'past_due', 'paused', 'unpaid'];
@@ -32,6 +34,7 @@ export class SubscriptionsService {
     private readonly checkouts: Checkouts,
     private readonly customers: CustomerSync,
     private readonly polar: PolarClient,
+    private readonly clock: Clock,
     @Inject(ENV) private readonly env: Env,
     @Inject(LOG) private readonly log: Logger,
   ) {
@@ -60,19 +63,23 @@ export class SubscriptionsService {
 
   /**
    * To a higher plan at once, the difference invoiced now; to a lower one with the next period, which is paid for until then.
-   * @throws ApiError `no_subscription`, `plan_not_for_sale`, `billing_refused`, ...
+   * The plan he has takes back a lower one that was to follow. What Polar refuses leaves everything as it was.
+   * @throws ApiError `no_subscription`, `plan_not_for_sale`, `billing_refused`, `billing_outcome_unknown`, ...
    */
   async change(userId: string, tier: SoldTier): Promise<void> {
     this.assertConfigured();
     const productId = this.productOf(tier);
     const subscription = await this.require(userId);
-    if (subscription.productId === productId) return;
+    if (subscription.productId === productId) {
+      if (subscription.pendingProductId) await this.update(userId, subscription, { pending_update: null });
+      return;
+    }
     const isUpgrade = tiers.indexOf(tier) > (subscription.tier ? tiers.indexOf(subscription.tier) : 0);
     const proration = isUpgrade ? ('invoice' as const) : ('next_period' as const);
-    // Polar refuses to change a subscription that is to end.
-    if (subscription.cancelAtPeriodEnd)
-      await this.update(userId, subscription, { cancel_at_period_end: false });
-    await this.update(userId, subscription, { product_id: productId, proration_behavior: proration });
+    const change = { product_id: productId, proration_behavior: proration };
+    await (subscription.cancelAtPeriodEnd
+      ? this.changeEnding(userId, subscription, change)
+      : this.update(userId, subscription, change));
   }
 
   /** Ends the subscription with its period (true), or lets it go on (false). @throws ApiError `no_subscription`, ... */
@@ -83,8 +90,37 @@ export class SubscriptionsService {
     await this.update(userId, subscription, { cancel_at_period_end: isEnding });
   }
 
+  /** Polar refuses to change a subscription that is to end, and takes one change at a time: what it refuses then, ends again. */
+  private async changeEnding(
+    userId: string,
+    subscription: SubscriptionFacts,
+    change: SubscriptionChange,
+  ): Promise<void> {
+    await this.update(userId, subscription, { cancel_at_period_end: false });
+    try {
+      await this.update(userId, subscription, change);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code === BillingErrors.outcomeUnknown.definition.code)
+        throw error;
+      await this.update(userId, subscription, { cancel_at_period_end: true }).catch((cause: unknown) => {
+        this.log.error({ user_id: userId, err: cause }, 'a subscription that was to end goes on');
+        throw BillingErrors.outcomeUnknown.with({ cause });
+      });
+      throw error;
+    }
+  }
+
   private async update(userId: string, { id }: SubscriptionFacts, change: SubscriptionChange): Promise<void> {
-    await this.ask(() => this.polar.changeSubscription(id, change));
+    // Whatever is true afterwards is at least as new as the moment before asking.
+    const atUs = this.clock.nowMs() * 1_000;
+    const ask = (): Promise<PolarSubscription> => this.polar.changeSubscription(id, change);
+    const changed = await this.ask(ask, BillingErrors.outcomeUnknown).catch(async (error: unknown) => {
+      await this.accounts.syncAt(userId, this.clock.now());
+      throw error;
+    });
+    await this.accounts.change(userId, async (account, tx) => {
+      await this.accounts.noteSubscription(account, { ...this.catalogue.factsOf(changed), atUs }, tx);
+    });
     // It is done, whether or not its consequences can be read now: the webhook tells them too.
     await this.customers.sync(userId).catch((error: unknown) => {
       this.log.warn({ user_id: userId, reason: (error as Error).message }, 'state after a change not read');
@@ -121,16 +157,20 @@ export class SubscriptionsService {
     if (!this.polar.isConfigured) throw BillingErrors.notConfigured();
   }
 
-  /** Gives Polar's refusals their place in the catalogue. */
-  private async ask<Result>(work: () => Promise<Result>): Promise<Result> {
+  /** Gives Polar's refusals their place in the catalogue. @param unknown what to say when nobody knows whether it was done. */
+  private async ask<Result>(
+    work: () => Promise<Result>,
+    unknown = BillingErrors.unavailable,
+  ): Promise<Result> {
     try {
       return await work();
     } catch (error) {
       if (error instanceof ApiError || !(error instanceof PolarFailure)) throw error;
       if (error.kind === 'refused' || error.kind === 'not_found')
         throw BillingErrors.refused.with({ cause: error });
+      const unsure = error.kind === 'unknown' ? unknown : BillingErrors.unavailable;
       const wait = error.kind === 'rate_limited' ? Math.ceil(error.retryAfterSeconds) : 5;
-      throw BillingErrors.unavailable.with({ cause: error, retryAfterSeconds: wait });
+      throw unsure.with({ cause: error, retryAfterSeconds: wait });
     }
   }
 }

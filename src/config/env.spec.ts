@@ -79,6 +79,7 @@ describe('settings', () => {
     ['PORT', '65536'],
     ['PORT', '8000.5'],
     ['PUBLIC_URL', 'ftp://x'],
+    ['SERVICE_NAME', 'Acme: the API'],
     ['TRUST_PROXY', 'everyone'],
     ['TRUST_PROXY', 'true'],
     ['ALLOWED_ORIGINS', '["https://app.example.com/path"]'],

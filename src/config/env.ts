@@ -15,12 +15,14 @@ export type Env = Readonly<
     | 'JWT_SECRET_KEY'
     | 'SECRET_KEY'
     | 'PUBLIC_URL'
+    | 'SERVICE_NAME'
     | 'DOCS_ENABLED'
     | 'SIGNUP_ENUMERATION_SAFE'
   > & {
     JWT_SECRET_KEY: string;
     SECRET_KEY: string;
     PUBLIC_URL: string;
+    SERVICE_NAME: string;
     DOCS_ENABLED: boolean;
     SIGNUP_ENUMERATION_SAFE: boolean;
     isProduction: boolean;
@@ -81,13 +83,15 @@ export function parseEnv(raw: Record<string, string | undefined>, makeSecrets: S
   if (faults.length > 0 || !parsed.success) throw new ConfigurationError(faults);
 
   const { POSTGRES_URL, ...values } = parsed.data;
+  const publicUrl = values.PUBLIC_URL ?? `http://127.0.0.1:${values.PORT}`;
   const made = values.JWT_SECRET_KEY && values.SECRET_KEY ? undefined : makeSecrets(values.DATA_DIR);
   return Object.freeze({
     ...values,
     DATABASE_URL: values.DATABASE_URL ?? POSTGRES_URL,
     JWT_SECRET_KEY: values.JWT_SECRET_KEY ?? made?.JWT_SECRET_KEY ?? '',
     SECRET_KEY: values.SECRET_KEY ?? made?.SECRET_KEY ?? '',
-    PUBLIC_URL: values.PUBLIC_URL ?? `http://127.0.0.1:${values.PORT}`,
+    PUBLIC_URL: publicUrl,
+    SERVICE_NAME: values.SERVICE_NAME ?? publicUrl,
     DOCS_ENABLED: values.DOCS_ENABLED ?? !isProduction,
     SIGNUP_ENUMERATION_SAFE: values.SIGNUP_ENUMERATION_SAFE ?? isProduction,
     isProduction,

@@ -29,6 +29,11 @@ export const settings = z.object({
     .describe(
       'Where users reach the service; mailed links point here and nowhere else. Development: `http://127.0.0.1:PORT`.',
     ),
+  SERVICE_NAME: z
+    .string()
+    .regex(/^[^\p{C}:<>"]{1,64}$/u, 'must be 1 to 64 characters without a colon, quotes and angle brackets')
+    .optional()
+    .describe('What mails and authenticator apps call the service, such as `Acme`. Default: `PUBLIC_URL`.'),
   TRUST_PROXY: trustProxy
     .default(false)
     .describe(

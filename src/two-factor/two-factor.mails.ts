@@ -18,15 +18,15 @@ export class TwoFactorMails implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
-    const { PUBLIC_URL } = this.env;
+    const { SERVICE_NAME, PUBLIC_URL } = this.env;
     this.mailer.define('two_factor_reset', async ({ resetId }: { resetId: string }) => {
       const reset = await this.resets.mail(resetId);
-      return reset && layOut({ ...resetAsked(PUBLIC_URL, reset), to: reset.user.email });
+      return reset && layOut({ ...resetAsked(SERVICE_NAME, PUBLIC_URL, reset), to: reset.user.email });
     });
-    this.notice('two_factor_enabled', enabled(PUBLIC_URL));
-    this.notice('two_factor_disabled', disabled(PUBLIC_URL));
-    this.notice('backup_code_used', backupCodeUsed(PUBLIC_URL));
-    this.notice('backup_codes_replaced', backupCodesReplaced(PUBLIC_URL));
+    this.notice('two_factor_enabled', enabled(SERVICE_NAME));
+    this.notice('two_factor_disabled', disabled(SERVICE_NAME));
+    this.notice('backup_code_used', backupCodeUsed(SERVICE_NAME));
+    this.notice('backup_codes_replaced', backupCodesReplaced(SERVICE_NAME));
   }
 
   private notice(kind: string, text: Text): void {
@@ -37,54 +37,54 @@ export class TwoFactorMails implements OnModuleInit {
   }
 }
 
-function enabled(publicUrl: string): Text {
+function enabled(serviceName: string): Text {
   return {
     subject: 'Two-factor authentication is on',
     before: [
-      `Your account at ${publicUrl} now asks for a code of your authenticator app, and all other sessions were ended.`,
+      `Your account at ${serviceName} now asks for a code of your authenticator app, and all other sessions were ended.`,
       'Keep the backup codes where you find them without your phone.',
       'If it was not you: ask for a new password at once, and write to the operator of the service.',
     ],
   };
 }
 
-function disabled(publicUrl: string): Text {
+function disabled(serviceName: string): Text {
   return {
     subject: 'Two-factor authentication is off',
     before: [
-      `Your account at ${publicUrl} does not ask for a second factor any more, and all other sessions were ended.`,
+      `Your account at ${serviceName} does not ask for a second factor any more, and all other sessions were ended.`,
       'If it was not you: ask for a new password at once, and look through your API keys.',
     ],
   };
 }
 
-function backupCodeUsed(publicUrl: string): Text {
+function backupCodeUsed(serviceName: string): Text {
   return {
     subject: 'A backup code was used',
     before: [
-      `One of the backup codes of your account at ${publicUrl} was used. It does not work again.`,
+      `One of the backup codes of your account at ${serviceName} was used. It does not work again.`,
       'If your phone is lost, set up two-factor authentication anew on another one.',
       'If it was not you: change your password and make new backup codes at once.',
     ],
   };
 }
 
-function backupCodesReplaced(publicUrl: string): Text {
+function backupCodesReplaced(serviceName: string): Text {
   return {
     subject: 'You have new backup codes',
     before: [
-      `New backup codes were made for your account at ${publicUrl}. The old ones do not work any more.`,
+      `New backup codes were made for your account at ${serviceName}. The old ones do not work any more.`,
       'If it was not you: change your password at once, and make new backup codes.',
     ],
   };
 }
 
-function resetAsked(publicUrl: string, { resetAt, token }: WaitingReset): Text {
+function resetAsked(serviceName: string, publicUrl: string, { resetAt, token }: WaitingReset): Text {
   const moment = resetAt.toISOString().slice(0, 16).replace('T', ' ');
   return {
     subject: 'Two-factor authentication will be turned off',
     before: [
-      `An admin was asked to turn off two-factor authentication of your account at ${publicUrl}.`,
+      `An admin was asked to turn off two-factor authentication of your account at ${serviceName}.`,
       `From ${moment} UTC on, the next log-in with your password alone turns it off.`,
       'If you did not ask for it, open this link and press the button. It stops it:',
     ],

@@ -75,7 +75,7 @@ export class TwoFactorService {
     private readonly audit: Audit,
     @Inject(ENV) env: Env,
   ) {
-    this.issuer = new URL(env.PUBLIC_URL).hostname;
+    this.issuer = env.SERVICE_NAME === env.PUBLIC_URL ? new URL(env.PUBLIC_URL).hostname : env.SERVICE_NAME;
   }
 
   /** Begins a set-up; what is in use goes on until {@link enable}. */

@@ -4,7 +4,7 @@ import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { queryPrepared } from '../platform/database/prepared-statements';
 import { Alerts } from './alerts';
-import { capInTheWay, refusal, type Standing, type Standings } from './caps';
+import { capInTheWay, refusal } from './caps';
 import type { Held } from './close-statement';
 import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
@@ -103,7 +103,10 @@ export class Holds implements OnApplicationShutdown {
     await Promise.all(this.unreleased.splice(0).map((hold) => this.release(hold)));
   }
 
-  /** Each turn decides about one call at least: the first in a row is granted when it fits, and refused when not. */
+  /**
+   * Each turn decides about one call at least: the first in a row is granted when it fits, and refused when not. One that
+   * only those before it leave no room for is asked for again, beside what they hold by then.
+   */
   private async decideAll(openings: readonly Opening[]): Promise<(ApiError | null)[]> {
     const verdicts = new Map<Opening, ApiError | null>();
     let open = openings;
@@ -121,12 +124,11 @@ export class Holds implements OnApplicationShutdown {
     rows: readonly OpenRow[],
     verdicts: Map<Opening, ApiError | null>,
   ): void {
-    const granted = openings.filter((_opening, index) => rows[index]?.is_granted);
-    for (const opening of granted) verdicts.set(opening, null);
     for (const [index, opening] of openings.entries()) {
       const row = rows[index];
+      if (row?.is_granted) verdicts.set(opening, null);
       if (!row?.is_known || row.is_granted) continue;
-      const now = withHolds(standingsOf(row), granted, opening);
+      const now = standingsOf(row);
       const cap = capInTheWay(opening.caps, opening.most, now);
       if (cap === null) continue;
       verdicts.set(opening, refusal(cap, opening.caps, opening.most, now, opening.month));
@@ -156,32 +158,4 @@ export class Holds implements OnApplicationShutdown {
 
 function lineOf({ lineIfLost }: UsageHold): UsageLog | null {
   return lineIfLost && { ...lineIfLost, createdAt: new Date(lineIfLost.createdAt) };
-}
-
-/** The standings of a call's caps with what its batch was granted. */
-function withHolds(
-  before: Standings,
-  granted: readonly Opening[],
-  { userId, apiKeyId, month }: Opening,
-): Standings {
-  const ofAccount = granted.filter((other) => other.userId === userId && other.month === month);
-  const ofKey = ofAccount.filter((other) => other.apiKeyId === apiKeyId);
-  const plus = ({ settled, held }: Standing, more: readonly bigint[]): Standing => ({
-    settled,
-    held: more.reduce((sum, one) => sum + one, held),
-  });
-  return {
-    apiKeyUsd: plus(
-      before.apiKeyUsd,
-      ofKey.map(({ most }) => most.costNanoUsd),
-    ),
-    accountUsd: plus(
-      before.accountUsd,
-      ofAccount.map(({ most }) => most.costNanoUsd),
-    ),
-    tokens: plus(
-      before.tokens,
-      ofAccount.map(({ most }) => most.tokens),
-    ),
-  };
 }

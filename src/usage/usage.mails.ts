@@ -40,7 +40,7 @@ export class UsageMails implements OnModuleInit {
       to: user.email,
       subject: `${percentage} % of the monthly budget of ${whose} is used`,
       before: [
-        `The monthly budget of ${whose} at ${this.env.PUBLIC_URL} is ${Number(budget)} US dollars, and ${percentage} % of it is used.`,
+        `The monthly budget of ${whose} at ${this.env.SERVICE_NAME} is ${Number(budget)} US dollars, and ${percentage} % of it is used.`,
         consequence(percentage, month, 'raise the budget'),
       ],
     });
@@ -54,7 +54,7 @@ export class UsageMails implements OnModuleInit {
       to: user.email,
       subject: `${percentage} % of the tokens of your plan are used`,
       before: [
-        `Your plan "${name}" at ${this.env.PUBLIC_URL} includes ${tokensIncludedPerMonth} tokens a month, and ${percentage} % of them are used.`,
+        `Your plan "${name}" at ${this.env.SERVICE_NAME} includes ${tokensIncludedPerMonth} tokens a month, and ${percentage} % of them are used.`,
         consequence(percentage, month, 'choose a larger plan'),
       ],
     });

@@ -3,7 +3,15 @@ import { BillingAccount } from '../../src/billing/billing-account.entity';
 import { BillingErasure } from '../../src/billing/billing-erasure';
 import { BillingEvent } from '../../src/billing/billing-event.entity';
 import { User } from '../../src/users/user.entity';
-import { type BilledApp, deliver, eventually, products, startBilledApp, sync } from '../support/billing';
+import {
+  type BilledApp,
+  deliver,
+  eventually,
+  products,
+  startBilledApp,
+  subscriber,
+  sync,
+} from '../support/billing';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 jest.setTimeout(90_000);
@@ -26,15 +34,6 @@ describe('billing', () => {
     t.http.post(`/auth/billing/${path}`, { bearer, body });
   const info = async (bearer: string) => (await t.http.get('/auth/billing/info', { bearer })).body;
   const seen = (path: string): number => t.polar.requests.filter((one) => one.path === path).length;
-
-  /** A user who has bought a plan, as the service knows it. */
-  async function subscriber(tier: keyof typeof products = 'starter') {
-    const user = await t.make.user();
-    await sync(t, user.id);
-    const subscription = t.polar.store.subscribe(user.id, products[tier]);
-    await sync(t, user.id);
-    return { user, subscription };
-  }
 
   describe('customers', () => {
     it('B1: come into being behind the sign-up, with the user as their external id', async () => {
@@ -104,7 +103,7 @@ describe('billing', () => {
     });
 
     it('and what was said about them are forgotten when the account is erased', async () => {
-      const { user, subscription } = await subscriber();
+      const { user, subscription } = await subscriber(t);
       await deliver(
         t,
         t.polar.store.deliver('subscription.updated', t.polar.store.subscriptionBody(subscription)),
@@ -148,7 +147,7 @@ describe('billing', () => {
     });
 
     it('show a subscription with its period, what was used in it and what that costs', async () => {
-      const { user, subscription } = await subscriber();
+      const { user, subscription } = await subscriber(t);
       const { key } = await t.make.apiKey({ userId: user.id });
       const call = { user_id: 'a', prompt: 'Hello', provider: 'echo' };
       const { usage } = (await t.http.post('/generate', { key, body: call })).body;
@@ -206,7 +205,7 @@ describe('billing', () => {
     });
 
     it('is refused while there is a subscription, and for a plan that is not sold', async () => {
-      const { user } = await subscriber();
+      const { user } = await subscriber(t);
       expect((await post('checkout', user.token, { tier: 'professional' })).body.code).toBe(
         'subscription_exists',
       );
@@ -262,7 +261,7 @@ describe('billing', () => {
 
   describe('portal', () => {
     it('gives a page made for this click, of his own customer', async () => {
-      const { user } = await subscriber();
+      const { user } = await subscriber(t);
       const [first, second] = [await post('portal', user.token), await post('portal', user.token)];
       expect(first.status).toBe(200);
       expect(second.body.url).not.toBe(first.body.url);
@@ -280,7 +279,7 @@ describe('billing', () => {
 
   describe('subscription', () => {
     it('changes upward at once, and the answer shows it', async () => {
-      const { user } = await subscriber();
+      const { user } = await subscriber(t);
       const { status, body } = await post('subscription/change', user.token, { tier: 'professional' });
       expect([status, body.tier]).toEqual([200, 'professional']);
       expect(t.polar.requests.findLast(({ method }) => method === 'PATCH')?.body).toEqual({
@@ -290,7 +289,7 @@ describe('billing', () => {
     });
 
     it('changes downward with the next period', async () => {
-      const { user } = await subscriber('enterprise');
+      const { user } = await subscriber(t, 'enterprise');
       const { status, body } = await post('subscription/change', user.token, { tier: 'starter' });
       expect([status, body.tier]).toEqual([200, 'enterprise']);
       expect(t.polar.requests.findLast(({ method }) => method === 'PATCH')?.body).toMatchObject({
@@ -299,7 +298,7 @@ describe('billing', () => {
     });
 
     it('ends with its period, keeps its plan until then, and goes on when resumed or changed', async () => {
-      const { user, subscription } = await subscriber();
+      const { user, subscription } = await subscriber(t);
       const ending = await post('subscription/cancel', user.token);
       expect(ending.body).toMatchObject({ tier: 'starter', status: 'active', cancel_at_period_end: true });
       expect((await post('subscription/resume', user.token)).body.cancel_at_period_end).toBe(false);
@@ -310,7 +309,7 @@ describe('billing', () => {
     });
 
     it('T25: is always his own, whatever the request names', async () => {
-      const [{ user: victim, subscription }, { user: thief }] = [await subscriber(), await subscriber()];
+      const [{ user: victim, subscription }, { user: thief }] = [await subscriber(t), await subscriber(t)];
       const ids = {
         subscription_id: subscription.id,
         id: subscription.id,
@@ -344,7 +343,7 @@ describe('billing', () => {
     });
 
     it("passes Polar's refusal on as a conflict", async () => {
-      const { user } = await subscriber();
+      const { user } = await subscriber(t);
       t.polar.faultOf = ({ method }) => (method === 'PATCH' ? { status: 402 } : undefined);
       expect((await post('subscription/cancel', user.token)).body.code).toBe('billing_refused');
     });

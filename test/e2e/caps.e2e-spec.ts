@@ -193,7 +193,7 @@ describe('budgets and quotas', () => {
       const held: unknown[] = [];
       const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...parameters) => {
         const rows: unknown = await query(sql, ...parameters);
-        if (!sql.includes('INSERT INTO usage_holds')) return rows;
+        if (!sqlOf(sql).includes('INSERT INTO usage_holds')) return rows;
         held.push(await month(apiKey.userId));
         if (sent++ === 0) throw new Error('Connection terminated unexpectedly');
         return rows;
@@ -214,7 +214,7 @@ describe('budgets and quotas', () => {
     const query = jest.spyOn(EntityManager.prototype, 'query');
     const answers = await Promise.all(Array.from({ length: 20 }, () => generate(apiKey.key)));
     await t.settled();
-    const asked = query.mock.calls.filter(([sql]) => sql.includes('SET budget_alert')).length;
+    const asked = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('SET budget_alert')).length;
     query.mockRestore();
     expect(answers.filter(({ status }) => status === 402)).toHaveLength(20);
     // The call that used it up may have asked before.

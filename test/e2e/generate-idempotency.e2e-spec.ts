@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { EntityManager } from 'typeorm';
+import { Idempotency } from '../../src/platform/idempotency/idempotency';
 import { IdempotencyKey } from '../../src/platform/idempotency/idempotency-key.entity';
 import { UsageHold } from '../../src/usage/usage-hold.entity';
 import { UsageLog } from '../../src/usage/usage-log.entity';
@@ -187,6 +189,59 @@ describe('Idempotency-Key on POST /generate', () => {
       expect(await holds()).toBe(0);
     },
   );
+
+  itAlone('inside')('of a call that was lost is not given back by its late failure', async () => {
+    const fail = fake.closeGate();
+    const lateArrival = fake.nextRequest();
+    const late = generate('"late failure"');
+    await lateArrival;
+    t.clock.advance(CLAIM_MS);
+    const release = fake.closeGate();
+    const arrival = fake.nextRequest();
+    const second = generate('"late failure"');
+    await arrival;
+
+    fake.behaviour = 'server_error';
+    fail();
+    expect((await late).status).toBe(502);
+    fake.behaviour = 'ok';
+    expect((await generate('"late failure"')).status).toBe(409);
+    release();
+    expect((await second).status).toBe(200);
+    expect(await lines()).toHaveLength(1);
+  });
+
+  itAlone('inside')(
+    'finds the answer of a call that was told of a failure, for nobody knew that it was committed',
+    async () => {
+      const db = t.app.get(EntityManager);
+      const transaction = db.transaction.bind(db) as (run: unknown) => Promise<unknown>;
+      const losing = jest.spyOn(db, 'transaction').mockImplementation(async (run) => {
+        await transaction(run);
+        throw new Error('Connection terminated unexpectedly');
+      });
+      const told = await generate('"unknown"');
+      losing.mockRestore();
+      expect(told.status).toBe(503);
+      const again = await generate('"unknown"');
+      expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([200, 'true']);
+      expect(fake.requests).toHaveLength(1);
+      expect(await lines()).toHaveLength(1);
+    },
+  );
+
+  itAlone('inside')('says what failed, also when the key cannot be given back', async () => {
+    const release = jest
+      .spyOn(t.app.get(Idempotency, { strict: false }), 'release')
+      .mockRejectedValue(new Error('connection lost'));
+    fake.behaviour = 'server_error';
+    expect((await generate('"kept"')).body).toMatchObject({ status: 502, code: 'provider_error' });
+    release.mockRestore();
+    fake.behaviour = 'ok';
+    expect((await generate('"kept"')).status).toBe(409);
+    t.clock.advance(CLAIM_MS);
+    expect((await generate('"kept"')).status).toBe(200);
+  });
 
   itAlone('inside')('asks the database nothing for a call without the header', async () => {
     expect((await t.http.post('/generate', { key: apiKey.key, body: BODY })).status).toBe(200);

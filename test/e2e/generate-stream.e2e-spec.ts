@@ -9,7 +9,7 @@ import { UsageLog } from '../../src/usage/usage-log.entity';
 import { FakeProvider } from '../support/fake-providers';
 import type { Answer } from '../support/http';
 import { sqlOf } from '../support/statements';
-import { itAlone, startTestApp, type TestApp } from '../support/test-app';
+import { isCluster, itAlone, startTestApp, type TestApp } from '../support/test-app';
 
 const PROMPT = 'Write one sentence about the sea.';
 /** The bytes of the prompt and of the first word that the fake streams, at four a token. */
@@ -115,6 +115,8 @@ describe('POST /generate with "stream": true', () => {
       expect(answer.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
       expect(answer.headers.get('ratelimit')).toContain('"api-key"');
       expect(answer.headers.get('cache-control')).toBe('no-store');
+      // For nginx, which keeps it to itself.
+      expect(answer.headers.get('x-accel-buffering')).toBe(isCluster ? null : 'no');
       const events = eventsOf(answer.text);
       expect(events.map(({ name }) => name)).toEqual(['text', 'text', 'text', 'text', 'done']);
       expect(textOf(events)).toBe('The sea is wide.');

@@ -19,6 +19,7 @@ describe('mail', () => {
         SMTP_URL: smtp.url,
         MAIL_FROM: 'Cortex Auth <auth@mail.example.com>',
         PUBLIC_URL: 'https://api.example.com',
+        SERVICE_NAME: 'Acme',
       },
       ...(databaseUrl !== undefined && { databaseUrl }),
     });
@@ -54,6 +55,17 @@ describe('mail', () => {
   afterAll(async () => {
     await t.close();
     await smtp.stop();
+  });
+
+  it('calls the service by its name, as authenticator apps do', async () => {
+    const user = await t.make.user();
+    const { body } = await t.http.post('/auth/2fa/setup', { bearer: user.token });
+    const url = new URL(String(body.otpauth_url));
+    expect(url.searchParams.get('issuer')).toBe('Acme');
+    expect(decodeURIComponent(url.pathname)).toContain(`Acme:${user.email}`);
+    const email = await register();
+    await t.settled();
+    expect(smtp.to(email)[0]?.parsed.text).toContain('Welcome to Acme.');
   });
 
   it('arrives over SMTP with one recipient, its headers, and two parts that hold the same link', async () => {

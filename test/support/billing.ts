@@ -50,6 +50,15 @@ export async function sync(t: TestApp, userId: string): Promise<void> {
   await t.app.get(CustomerSync, { strict: false }).sync(userId);
 }
 
+/** A user who has bought a plan, as the service knows it. */
+export async function subscriber(t: BilledApp, tier: keyof typeof products = 'starter') {
+  const user = await t.make.user();
+  await sync(t, user.id);
+  const subscription = t.polar.store.subscribe(user.id, products[tier]);
+  await sync(t, user.id);
+  return { user, subscription };
+}
+
 /** Asks until the condition holds. @throws Error when that takes too long. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadlineMs = performance.now() + LIMIT_MS;

@@ -35,6 +35,7 @@ export interface StoredSubscription {
   cancel_at_period_end: boolean;
   current_period_start: string;
   current_period_end: string;
+  pending_update: { product_id: string; applies_at: string } | null;
 }
 
 export interface StoredEvent {
@@ -123,10 +124,22 @@ export class PolarStore {
       cancel_at_period_end: false,
       current_period_start: new Date(this.now() - DAY_MS).toISOString(),
       current_period_end: new Date(this.now() + 29 * DAY_MS).toISOString(),
+      pending_update: null,
       ...fields,
     };
     this.subscriptions.set(subscription.id, subscription);
     return subscription;
+  }
+
+  /** The next period begins, with what was to come with it. */
+  renew(subscription: StoredSubscription): void {
+    const { pending_update: pending, current_period_end: start } = subscription;
+    Object.assign(subscription, {
+      ...(pending && { product_id: pending.product_id }),
+      pending_update: null,
+      current_period_start: start,
+      current_period_end: new Date(Date.parse(start) + 30 * DAY_MS).toISOString(),
+    });
   }
 
   /** What Polar has counted for a customer: the sum of a numeric property over the events of a name. */
@@ -177,8 +190,10 @@ export class PolarStore {
     );
     return {
       ...this.customerBody(customer),
+      // Not what is pending: a state does not tell it.
       active_subscriptions: active.map(({ customer_id, ...rest }) => ({
         ...rest,
+        pending_update: undefined,
         metadata: { of: customer_id },
       })),
       granted_benefits: (this.grants.get(customer.id) ?? []).map((tier) => ({

@@ -82,6 +82,7 @@ export const requestSchemas: Readonly<Record<string, object>> = {
         ['product_id'],
       ),
       closed({ cancel_at_period_end: { type: 'boolean' } }, ['cancel_at_period_end']),
+      closed({ pending_update: { type: 'null' } }, ['pending_update']),
     ],
   },
   'POST /v1/customer-sessions/': closed(

@@ -147,11 +147,14 @@ function updateSubscription(store: PolarStore, { body }: PolarRequest, id: strin
       error: 'AlreadyCanceledSubscription',
       detail: 'This subscription is canceled.',
     });
+  if ('pending_update' in body && subscription.pending_update === null)
+    throw Refusal.invalid(['body', 'pending_update'], 'This subscription has no pending update to clear.');
   const { proration_behavior: proration, ...changes } = body;
-  // Until the next period the old product stays.
-  return store.subscriptionBody(
-    proration === 'next_period' ? subscription : Object.assign(subscription, changes),
-  );
+  // Until the next period the old product stays; another one at once takes back what was to come.
+  const pending = { product_id: changes.product_id, applies_at: subscription.current_period_end };
+  if (proration === 'next_period') subscription.pending_update = pending;
+  else Object.assign(subscription, changes.product_id && { pending_update: null }, changes);
+  return store.subscriptionBody(subscription);
 }
 
 function createSession(store: PolarStore, { body }: PolarRequest): unknown {

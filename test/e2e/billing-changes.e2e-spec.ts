@@ -1,0 +1,107 @@
+import { type BilledApp, deliver, products, startBilledApp, subscriber, sync } from '../support/billing';
+import type { Fault } from '../support/fake-polar/fake-polar';
+
+jest.setTimeout(90_000);
+
+describe('a change of the plan', () => {
+  let t: BilledApp;
+
+  beforeAll(async () => {
+    t = await startBilledApp();
+  });
+  afterEach(() => {
+    t.polar.heal();
+    expect(t.polar.violations).toEqual([]);
+  });
+  afterAll(() => t.close());
+
+  const post = (path: string, bearer: string, body: object = {}) =>
+    t.http.post(`/auth/billing/${path}`, { bearer, body });
+  const change = (bearer: string, tier: string) => post('subscription/change', bearer, { tier });
+  const info = async (bearer: string) => (await t.http.get('/auth/billing/info', { bearer })).body;
+  /** What becomes of the changes of a subscription, one after another. */
+  const onChanges = (...faults: (Fault | undefined)[]): void => {
+    t.polar.faultOf = ({ method, path }) =>
+      method === 'PATCH' && path.startsWith('/v1/subscriptions/') ? faults.shift() : undefined;
+  };
+  const ending = async () => {
+    const made = await subscriber(t);
+    await post('subscription/cancel', made.user.token);
+    return made;
+  };
+
+  describe('of a subscription that is to end', () => {
+    it.each([[402], [403], [409], [422], [429]])(
+      'leaves it to end when Polar does not make the change (%d)',
+      async (status) => {
+        const { user, subscription } = await ending();
+        onChanges(undefined, { status });
+        const answer = await change(user.token, 'professional');
+        expect(answer.body.code).toMatch(/^billing_(refused|unavailable)$/);
+        expect(subscription).toMatchObject({ cancel_at_period_end: true, product_id: products.starter });
+        expect(await info(user.token)).toMatchObject({ tier: 'starter', cancel_at_period_end: true });
+      },
+    );
+
+    it('says so when nobody knows whether it was made, and shows what is true once Polar answers', async () => {
+      const { user } = await ending();
+      onChanges(undefined, 'commit-then-drop');
+      const { status, body } = await change(user.token, 'professional');
+      expect([status, body.code]).toEqual([503, 'billing_outcome_unknown']);
+      expect(body.detail).toContain('may go on now');
+      t.polar.heal();
+      await sync(t, user.id);
+      expect(await info(user.token)).toMatchObject({ tier: 'professional', cancel_at_period_end: false });
+    });
+
+    it('says so when it can no longer be made to end', async () => {
+      const { user } = await ending();
+      onChanges(undefined, { status: 402 }, { status: 500 });
+      expect((await change(user.token, 'professional')).body.code).toBe('billing_outcome_unknown');
+      expect((await info(user.token)).cancel_at_period_end).toBe(false);
+    });
+  });
+
+  describe('to a lower one', () => {
+    it('is shown until it comes, and has come with the next period', async () => {
+      const { user, subscription } = await subscriber(t, 'enterprise');
+      expect((await info(user.token)).pending_tier).toBeNull();
+      const { body } = await change(user.token, 'starter');
+      expect(body).toMatchObject({ tier: 'enterprise', pending_tier: 'starter' });
+      await sync(t, user.id);
+      expect(await info(user.token)).toMatchObject({ tier: 'enterprise', pending_tier: 'starter' });
+      t.polar.store.renew(subscription);
+      await sync(t, user.id);
+      expect(await info(user.token)).toMatchObject({ tier: 'starter', pending_tier: null });
+    });
+
+    it('is taken back by asking for the plan that he has, or for a higher one', async () => {
+      const { user, subscription } = await subscriber(t, 'professional');
+      for (const tier of ['professional', 'enterprise']) {
+        await change(user.token, 'starter');
+        expect(subscription.pending_update).toMatchObject({ product_id: products.starter });
+        expect((await change(user.token, tier)).body).toMatchObject({ tier, pending_tier: null });
+        expect(subscription.pending_update).toBeNull();
+      }
+    });
+
+    it('is known when it was made at Polar, and is not to come when the subscription is to end', async () => {
+      const { user, subscription } = await subscriber(t, 'professional');
+      const pending = { product_id: products.starter, applies_at: subscription.current_period_end };
+      subscription.pending_update = pending;
+      const { store } = t.polar;
+      await deliver(t, store.deliver('subscription.updated', store.subscriptionBody(subscription)));
+      await t.settled();
+      expect((await info(user.token)).pending_tier).toBe('starter');
+      expect((await post('subscription/cancel', user.token)).body.pending_tier).toBeNull();
+      expect((await post('subscription/resume', user.token)).body.pending_tier).toBe('starter');
+    });
+
+    it('is not asked of Polar when there is none to take back', async () => {
+      const { user } = await subscriber(t);
+      const before = t.polar.requests.length;
+      expect((await change(user.token, 'starter')).body.tier).toBe('starter');
+      expect(t.polar.requests.slice(before).filter(({ method }) => method === 'PATCH')).toEqual([]);
+    });
+  });
+});
