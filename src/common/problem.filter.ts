@@ -4,12 +4,14 @@ import { DatabaseError } from 'pg';
 import type { Logger } from 'pino';
 import { ApiError } from './api-error';
 import { CommonErrors } from './common.errors';
+import { keyRefusals } from './denials';
 import { answerAndLinger } from './linger';
 import { LOG } from './log-token';
 
 /**
  * The last step of the pipeline: turns whatever was thrown into RFC 9457 `application/problem+json`.
- * Only an {@link ApiError} speaks for itself; everything else gets a general text and, from 500 up, a log line.
+ * Only an {@link ApiError} speaks for itself; everything else gets a general text. From 500 up there is a log line: an
+ * error, but for what the operator has not set up, where nothing has failed.
  */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
@@ -20,18 +22,31 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const error = toApiError(thrown);
 
-    if (error.status >= 500) {
+    if (error.code.endsWith(NOT_CONFIGURED)) {
+      this.log.info({ request_id: request.id, code: error.code }, error.title);
+    } else if (error.status >= 500) {
       this.log.error({ request_id: request.id, code: error.code, err: error.cause ?? thrown }, error.title);
     }
     const body = problemBody(error, request.id);
     reply.header('x-request-id', request.id);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
-    if (error.status === 401) reply.header('www-authenticate', 'Bearer realm="cortex-auth"');
+    if (error.status === 401) reply.header('www-authenticate', challengeOf(error));
 
     // An answer given before the body was read must not reset the client that is still sending it.
     if (hasUnreadBody(request)) answerAndLinger(request, reply, error.status, body);
     else void reply.status(error.status).header('content-type', PROBLEM_TYPE).send(body);
   }
+}
+
+const NOT_CONFIGURED = '_not_configured';
+
+/** The codes by which AuthGuard refuses a credential. */
+const refusedCredentials = new Set(Object.values(keyRefusals).map((refusal) => refusal().code));
+
+/** RFC 6750, 3.1: whoever sent no credential learns of no error. */
+function challengeOf({ code }: ApiError): string {
+  const challenge = 'Bearer realm="cortex-auth"';
+  return refusedCredentials.has(code) ? `${challenge}, error="invalid_token"` : challenge;
 }
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';

@@ -222,6 +222,16 @@ describe('npm run admin', () => {
     expect(await call(service, 'GET', 'auth/me', token)).toMatchObject({ role: 'user' });
   });
 
+  it('makes no database where there is none, and says what to set', async () => {
+    const elsewhere = { DATA_DIR: join(base, 'elsewhere') };
+    const refused = await admin(elsewhere, 'promote', 'admin@example.com');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toBe(
+      `There is no database in ${elsewhere.DATA_DIR}; set DATA_DIR or DATABASE_URL as for the service.\n`,
+    );
+    expect(existsSync(join(elsewhere.DATA_DIR, 'cluster'))).toBe(false);
+  });
+
   it('explains what it cannot do on standard error', async () => {
     const cases: [args: string[], text: RegExp][] = [
       [['tier', 'who@example.com', 'starter'], /There is no account who@example\.com/],
