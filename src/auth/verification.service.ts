@@ -7,6 +7,7 @@ import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { lockUser } from '../users/lock-user';
 import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
@@ -104,6 +105,7 @@ export class VerificationService implements OnModuleInit {
     const user = await this.users.find(userId);
     if (!user?.isActive || user.isVerified) return;
     await this.db.transaction(async (tx) => {
+      await lockUser(userId, tx);
       const tokenId = await this.oneTimeTokens.issue(userId, 'verify_email', tx);
       await this.mailer.send('verify_email', { tokenId }, tx);
     });

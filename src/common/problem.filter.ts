@@ -103,8 +103,8 @@ function clientError(status: number, cause: unknown): ApiError {
 
 /**
  * Node's socket errors; of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown), 25006 (read-only, as a
- * server without disk space or behind a fail-over may be) and whatever it says
- * before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
+ * server without disk space or behind a fail-over may be), 40001 and 40P01 (one of two transactions was given up) and
+ * whatever it says before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
  */
 function isConnectionFailure(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
@@ -112,7 +112,7 @@ function isConnectionFailure(thrown: unknown): boolean {
   const code = (thrown as { code?: unknown }).code;
   if (
     typeof code === 'string' &&
-    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006)/.test(code)
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006|40001|40P01)/.test(code)
   )
     return true;
   return /Connection terminated|not queryable|timeout exceeded when trying to connect|Query read timeout/.test(
