@@ -20,6 +20,7 @@ import { PublicPrices1795347600000 } from './1795347600000-public-prices';
 import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services';
 import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
 import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
+import { CheckoutReturnUrl1795363260000 } from './1795363260000-checkout-return-url';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -45,4 +46,5 @@ export const migrations = [
   HoldsOfServices1795347633683,
   LineIfLost1795348900000,
   PendingPlans1795363200000,
+  CheckoutReturnUrl1795363260000,
 ];
