@@ -20,7 +20,8 @@ import { PublicPrices1795347600000 } from './1795347600000-public-prices';
 import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services';
 import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
 import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
-import { CheckoutReturnUrl1795363260000 } from './1795363260000-checkout-return-url';
+import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
+import { CheckoutReturnUrl1795364000000 } from './1795364000000-checkout-return-url';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -46,5 +47,6 @@ export const migrations = [
   HoldsOfServices1795347633683,
   LineIfLost1795348900000,
   PendingPlans1795363200000,
-  CheckoutReturnUrl1795363260000,
+  KeysByState1795363311997,
+  CheckoutReturnUrl1795364000000,
 ];

@@ -153,9 +153,10 @@ function plansTable({ plans }) {
 
 /** What falls under each policy. A policy without a sentence here fails, so none goes undocumented. */
 const policyScopes = {
-  anonymous: 'every request to a public route, but `/` and `/health`',
+  anonymous:
+    'every request to a public route, but `/`, `/health`, `/metrics` and `POST /api/v1/webhooks/polar`',
   user: 'every request with an access token',
-  'api-key': 'every request with an API key',
+  'api-key': 'every request with an API key, but `GET /api/v1/usage/check`',
   'plan-hour': 'metered requests',
   'plan-day': 'metered requests',
   'generate-tokens':
@@ -173,6 +174,7 @@ const policyScopes = {
   'account-export': '`GET /api/v1/auth/me/export`',
   'two-factor': '`POST /api/v1/auth/2fa/...`, but for `/reset/stop`',
   'email-change': '`POST /api/v1/auth/me/email`',
+  'email-change-email': '`POST /api/v1/auth/me/email`, by the address that is asked for',
   'key-creation': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'key-creation-address': '`POST /api/v1/auth/api-keys`, and the rotation of a key',
   'usage-export': '`GET /api/v1/auth/usage/export`',

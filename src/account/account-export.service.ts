@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { Injectable } from '@nestjs/common';
 import { EntityManager, LessThan } from 'typeorm';
 import { ApiKeyDto } from '../api-keys/api-key.dto';
+import type { ApiKeyWithVersions } from '../api-keys/key-making';
 import { ApiKeysService } from '../api-keys/api-keys.service';
 import { SessionDto } from '../auth/sessions.dto';
 import { SessionsService } from '../auth/sessions.service';
@@ -38,25 +39,35 @@ export class AccountExportService {
     const exportedAt = this.clock.now();
     const account = UserDto.from(await this.users.get(userId));
     const sessions = (await this.sessions.list(userId)).map((session) => SessionDto.from(session, sessionId));
-    const keys = (await this.apiKeys.list(userId)).map((key) => ApiKeyDto.from(key, exportedAt));
     const { total } = await this.usage.stats(userId);
-    const small = JSON.stringify({ exported_at: exportedAt, account, sessions, api_keys: keys });
+    const small = JSON.stringify({ exported_at: exportedAt, account, sessions });
     const sums = JSON.stringify({
       total_requests: total.requests,
       total_tokens: total.tokens,
       total_cost_usd: formatUsd(total.costNanoUsd),
     });
-    return Readable.from(this.pieces(userId, withoutBrace(small), withoutBrace(sums)));
+    return Readable.from(this.pieces(userId, exportedAt, withoutBrace(small), withoutBrace(sums)));
   }
 
-  private async *pieces(userId: string, small: string, sums: string): AsyncGenerator<string> {
-    yield `${small},"usage":${sums},"calls":`;
+  private async *pieces(userId: string, now: Date, small: string, sums: string): AsyncGenerator<string> {
+    yield `${small},"api_keys":`;
+    yield* arrayOf(this.keys(userId, now));
+    yield `,"usage":${sums},"calls":`;
     yield* arrayOf(this.calls(userId));
     yield '},"billing_events":';
     yield* arrayOf(this.billingEvents(userId));
     yield ',"audit":';
     yield* arrayOf(this.events(userId));
     yield '}';
+  }
+
+  private async *keys(userId: string, now: Date): AsyncGenerator<object[]> {
+    let last: ApiKeyWithVersions | undefined;
+    do {
+      const keys = await this.apiKeys.batch(userId, last);
+      yield keys.map((key) => ApiKeyDto.from(key, now));
+      last = keys.at(-1);
+    } while (last);
   }
 
   private async *calls(userId: string): AsyncGenerator<object[]> {

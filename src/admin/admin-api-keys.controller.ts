@@ -12,6 +12,7 @@ import { IdDto } from '../common/id.dto';
 import { Origin, type RequestOrigin } from '../common/origin';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { CurrentTransaction, Idempotent } from '../platform/idempotency/idempotent';
 import {
   ImportKeysDto,
@@ -36,6 +37,7 @@ export class AdminApiKeysController {
   @HttpCode(200)
   @Idempotent()
   @BodyLimit(IMPORT_BYTES_MAX)
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Take over API keys that customers have',
     description:
@@ -54,6 +56,7 @@ export class AdminApiKeysController {
   }
 
   @Put(':id/permissions')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Set the service permissions of an API key',
     description:

@@ -12,7 +12,7 @@ import {
 } from 'class-validator';
 import { CreateApiKeyDto, toSettings } from '../api-keys/api-keys.dto';
 import type { ForeignKey, ImportOutcome } from '../api-keys/key-import.service';
-import { servicePermissions } from '../api-keys/permissions';
+import { servicePermissions } from '../common/service-permissions';
 import { CanonicalEmail, EMAIL_LENGTH_MAX } from '../users/canonical-email';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
@@ -52,7 +52,7 @@ export class ImportedKeyDto extends CreateApiKeyDto {
     example: '2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae',
     description: 'SHA-256 of the whole key, in hex or base64url.',
   })
-  @Matches(HASH_PATTERN)
+  @Matches(HASH_PATTERN, { message: 'must be a SHA-256, in hex or base64url' })
   key_hash!: string;
 
   @ApiProperty({
@@ -60,7 +60,9 @@ export class ImportedKeyDto extends CreateApiKeyDto {
     example: 'sk_live_a1B2',
     description: 'What the key begins with: shown to its owner, and never more than 32 characters.',
   })
-  @Matches(PREFIX_PATTERN)
+  @Matches(PREFIX_PATTERN, {
+    message: 'must be 3 to 32 letters, digits and _ . : - that begin with a letter or digit',
+  })
   key_prefix!: string;
 
   toForeignKey(): ForeignKey {
@@ -89,7 +91,7 @@ export class ImportKeysDto {
   @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(KEYS_MAX)
-  @IsObject({ each: true })
+  @IsObject({ each: true, message: 'must be a list of objects' })
   @ValidateNested({ each: true })
   @Type(() => ImportedKeyDto)
   keys!: ImportedKeyDto[];

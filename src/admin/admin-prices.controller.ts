@@ -7,6 +7,7 @@ import { Origin, type RequestOrigin } from '../common/origin';
 import { pageDto, PageQueryDto, pageRequest } from '../common/pagination';
 import { CurrentPrincipal, type UserPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
+import { RecentSecondFactor } from '../common/recent-second-factor';
 import { PricesService, type Simulation } from '../usage/prices.service';
 import type { NewPrice } from '../usage/public-prices';
 import { UsageErrors } from '../usage/usage.errors';
@@ -34,6 +35,7 @@ export class AdminPricesController {
 
   @Post()
   @HttpCode(200)
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Set a price',
     description: 'Adds a version; what earlier calls cost stays as it is.',

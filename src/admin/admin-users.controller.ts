@@ -41,6 +41,7 @@ export class AdminUsersController {
 
   @Post(':id/suspend')
   @HttpCode(200)
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Suspend an account',
     description: 'Its sessions end, and it and its API keys are refused until it is restored.',
@@ -57,6 +58,7 @@ export class AdminUsersController {
 
   @Post(':id/restore')
   @HttpCode(200)
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'End a suspension',
     description: 'Its API keys work again; its user logs in anew.',
@@ -72,6 +74,7 @@ export class AdminUsersController {
   }
 
   @Put(':id/tier')
+  @RecentSecondFactor()
   @ApiOperation({ summary: 'Set the tier of an account', description: 'Over what billing says.' })
   @ApiOkResponse({ type: AdminUserDto, description: 'The account as it is now.' })
   @ApiProblems(UserErrors.notFound)

@@ -74,9 +74,6 @@ export class AuditQueryDto extends PageQueryDto {
 }
 
 export class AdminUserDto extends UserDto {
-  @ApiProperty({ enum: ['user', 'admin'], example: 'user', description: 'What the account may do.' })
-  role!: User['role'];
-
   @ApiProperty({ example: true, description: 'False: suspended.' })
   is_active!: boolean;
 
@@ -101,7 +98,6 @@ export class AdminUserDto extends UserDto {
 
   static override from(this: void, user: User): AdminUserDto {
     return Object.assign(UserDto.from(user), {
-      role: user.role,
       is_active: user.isActive,
       billing_tier: user.billingTier,
       tier_override: user.tierOverride,

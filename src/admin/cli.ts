@@ -14,7 +14,8 @@ import { CommandError, runCommand } from './command';
 
 const USAGE = `Usage:
   npm run admin -- tier <email> <${tiers.join('|')}|none>   set the tier, over what billing says; none gives it back to billing
-  npm run admin -- promote <email>   make the account an admin`;
+  npm run admin -- promote <email>   make the account an admin
+  npm run admin -- demote <email>    make the account a user again`;
 
 void runCommand(async (env, databaseUrl, applicationUrl) => {
   const [verb, email, value] = process.argv.slice(2);
@@ -47,6 +48,9 @@ async function run(
     case 'promote':
       await users.setRole(await idOf(email, tx), 'admin', SYSTEM, tx);
       return `${email} is now an admin`;
+    case 'demote':
+      await users.setRole(await idOf(email, tx), 'user', SYSTEM, tx);
+      return `${email} is now a user`;
     default:
       throw new CommandError(USAGE);
   }

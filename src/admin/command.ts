@@ -8,12 +8,14 @@ export class CommandError extends Error {}
 /**
  * Runs an operator's command on the configured or embedded database, as its owner, also while the service runs, and ends the process:
  * with 0 after printing what the command returns, with 1 after printing why it failed.
+ * @param mayMake whether it makes an embedded database where there is none: in the wrong folder that would only hide the mistake.
  */
 export function runCommand(
   command: (env: Env, databaseUrl: string, applicationUrl: string) => Promise<string>,
+  { mayMake = false } = {},
 ): Promise<void> {
   return run(async (env) => {
-    const database = await openDatabase(env);
+    const database = await openDatabase(env, { mayMake });
     try {
       return await command(env, database.url, database.applicationUrl);
     } finally {

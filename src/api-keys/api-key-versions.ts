@@ -1,4 +1,4 @@
-import { type EntityManager, In, IsNull, MoreThan } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { ApiKey } from './api-key.entity';
 import type { ApiKeySecret } from './api-key-secret';
@@ -14,14 +14,12 @@ export function workingVersions(
   now: Date,
   db: EntityManager,
 ): Promise<ApiKeyVersion[]> {
-  const apiKeyId = In([...keyIds]);
-  return db.find(ApiKeyVersion, {
-    where: [
-      { apiKeyId, expiresAt: IsNull() },
-      { apiKeyId, expiresAt: MoreThan(now) },
-    ],
-    order: { id: 'DESC' },
-  });
+  return db
+    .createQueryBuilder(ApiKeyVersion, 'version')
+    .where('version.apiKeyId = ANY(:keyIds)', { keyIds })
+    .andWhere('(version.expiresAt IS NULL OR version.expiresAt > :now)', { now })
+    .orderBy('version.id', 'DESC')
+    .getMany();
 }
 
 /**

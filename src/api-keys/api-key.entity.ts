@@ -7,11 +7,11 @@ import { User } from '../users/user.entity';
  * rotating the key adds one, and all of them spend from the same limits.
  */
 @Entity('api_keys')
+@Index(['userId', 'isActive', 'id'])
 export class ApiKey {
   @PrimaryColumn('uuid')
   id!: string;
 
-  @Index()
   @Column('uuid')
   userId!: string;
 

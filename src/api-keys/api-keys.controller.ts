@@ -55,7 +55,11 @@ export class ApiKeysController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'List own API keys', description: 'Inactive keys too, newest first.' })
+  @ApiOperation({
+    summary: 'List own API keys',
+    description:
+      'Inactive keys too, newest first; of more than 1,000 all active ones that fit, and the newest of the others.',
+  })
   @ApiOkResponse({ type: [ApiKeyDto], description: 'The keys.' })
   async list(@CurrentPrincipal() { userId }: UserPrincipal): Promise<ApiKeyDto[]> {
     const now = this.clock.now();
@@ -71,6 +75,7 @@ export class ApiKeysController {
   }
 
   @Patch(':id')
+  @RecentSecondFactor()
   @ApiOperation({
     summary: 'Change an API key',
     description: 'What is left out stays. In force within a second, without a new key.',

@@ -25,6 +25,9 @@ import {
 import { KeyUses } from './key-uses';
 import { knownPermissions } from './permissions';
 
+/** So many keys are read at once, however many there are. */
+const BATCH = 1_000;
+
 /** The one answer that holds a key's text. */
 export interface RevealedApiKey {
   readonly key: string;
@@ -74,19 +77,33 @@ export class ApiKeysService {
     return { key: secret.key, apiKey };
   }
 
-  /** All keys of a user, inactive ones too, newest first. */
+  /** The active keys of a user and the newest of the others, at most 1,000 in all; newest first. */
   async list(userId: string): Promise<ApiKeyWithVersions[]> {
+    return (await this.batch(userId)).sort((a, b) => (a.id < b.id ? 1 : -1));
+  }
+
+  /**
+   * Reads all keys of a user in batches of 1,000: first the active ones, then the others, newest first among each.
+   * @param after the last key of the batch before; default: from the first on.
+   * @returns none when there is no further one.
+   */
+  async batch(userId: string, after?: ApiKey): Promise<ApiKeyWithVersions[]> {
     // What this process knows of their last use is part of the answer.
     await this.uses.write();
-    const keys = await this.db.find(ApiKey, { where: { userId }, order: { id: 'DESC' } });
-    const versions = await workingVersions(
-      keys.map(({ id }) => id),
-      this.clock.now(),
-      this.db,
+    const query = this.db
+      .createQueryBuilder(ApiKey, 'key')
+      .where('key.userId = :userId', { userId })
+      .orderBy('key.isActive', 'DESC')
+      .addOrderBy('key.id', 'DESC')
+      .take(BATCH);
+    if (after) query.andWhere('(key.isActive, key.id) < (:isActive, :id)', after);
+    const keys = await query.getMany();
+    const ids = keys.map(({ id }) => id);
+    const versions = Map.groupBy(
+      await workingVersions(ids, this.clock.now(), this.db),
+      ({ apiKeyId }) => apiKeyId,
     );
-    return keys.map((key) =>
-      Object.assign(key, { versions: versions.filter(({ apiKeyId }) => apiKeyId === key.id) }),
-    );
+    return keys.map((key) => Object.assign(key, { versions: versions.get(key.id) ?? [] }));
   }
 
   /** @throws ApiError `api_key_not_found` also for another user's key: its existence is not ours to tell. */

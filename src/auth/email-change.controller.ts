@@ -19,7 +19,7 @@ export class EmailChangeController {
   @Post()
   @UserAccess()
   @HttpCode(200)
-  @RateLimited('email-change')
+  @RateLimited('email-change', 'email-change-email')
   @RecentSecondFactor()
   @ApiOperation({
     summary: 'Ask for another e-mail address',
@@ -29,11 +29,11 @@ export class EmailChangeController {
   @ApiOkResponse({ type: MessageDto, description: 'A mail is on its way to the new address.' })
   @ApiProblems(AuthErrors.wrongPassword, AuthErrors.emailUnchanged)
   async request(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { new_email, current_password }: ChangeEmailDto,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.emailChange.request(userId, new_email, current_password, origin);
+    await this.emailChange.request(principal, new_email, current_password, origin);
     return { message: 'A mail is on its way to the new address; open its link there' };
   }
 

@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { EntityManager, QueryFailedError } from 'typeorm';
 import type { RequestOrigin } from '../common/origin';
+import type { UserPrincipal } from '../common/principal';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Mailer } from '../platform/mail/mailer';
+import { lockForSession } from '../users/lock-user';
 import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
@@ -32,14 +34,16 @@ export class EmailChangeService {
   /**
    * Mails a link to the new address, whether somebody has it or not. The password is a guess like any other.
    * @param newEmail in canonical form.
-   * @throws ApiError `wrong_password`, also while the account is locked; `email_unchanged`.
+   * @throws ApiError `wrong_password`, also while the account is locked; `email_unchanged`; `invalid_token` when the
+   * session has ended, or the password has changed, meanwhile.
    */
   async request(
-    userId: string,
+    principal: UserPrincipal,
     newEmail: string,
     currentPassword: string,
     origin: RequestOrigin,
   ): Promise<void> {
+    const { userId } = principal;
     const user = await this.users.getForLogin(userId);
     if (newEmail === user.email) throw AuthErrors.emailUnchanged();
     const target = { email: user.email };
@@ -48,6 +52,7 @@ export class EmailChangeService {
     if (!isRight) throw AuthErrors.wrongPassword();
 
     await this.db.transaction(async (tx) => {
+      await lockForSession(principal, tx, user.passwordHash);
       await this.attempts.giveBack(target, tx);
       const tokenId = await this.oneTimeTokens.issue(userId, 'change_email', tx, newEmail);
       await this.mailer.send('change_email', { tokenId }, tx);

@@ -51,6 +51,10 @@ const ISSUE_SQL = `
         used_at = NULL
     WHERE $6::timestamptz IS NULL OR earlier.created_at <= $6`;
 
+/** An account is locked before its tokens, as by what ends them: or two transactions could wait for each other. */
+const LOCK_OWNER_SQL = `
+  SELECT 1 FROM users WHERE id = (SELECT user_id FROM one_time_tokens WHERE id = $1) FOR UPDATE`;
+
 /** Tokens for mailed links: a row's id and its HMAC, in base64url. Whoever reads the table cannot make one. */
 @Injectable()
 export class OneTimeTokens {
@@ -98,10 +102,13 @@ export class OneTimeTokens {
     };
   }
 
-  /** Ends all that was mailed to a user, but what undoes a change of his address. */
-  async endAll(userId: string, tx: EntityManager): Promise<void> {
-    const purpose = In<TokenPurpose>(['verify_email', 'reset_password', 'change_email']);
-    await tx.delete(OneTimeToken, { userId, purpose });
+  /** Ends what was mailed to a user; default: all but what undoes a change of his address. */
+  async endAll(
+    userId: string,
+    tx: EntityManager,
+    purposes: readonly TokenPurpose[] = ['verify_email', 'reset_password', 'change_email'],
+  ): Promise<void> {
+    await tx.delete(OneTimeToken, { userId, purpose: In([...purposes]) });
   }
 
   /** Ends what undoes the changes of a user's address since a moment. */
@@ -123,10 +130,10 @@ export class OneTimeTokens {
   }
 
   /**
-   * Uses a token up, in one statement: of parallel tries one wins.
+   * Uses a token up, in one statement: of parallel tries one wins. Locks its owner first.
    * @returns null when it is not a token, was used, has expired or is for something else.
    */
-  async redeem(token: string, purpose: TokenPurpose, tx: EntityManager = this.db): Promise<Redeemed | null> {
+  async redeem(token: string, purpose: TokenPurpose, tx: EntityManager): Promise<Redeemed | null> {
     const id = this.derivation.idOf('mail-token', token, purpose);
     return id ? this.use(id, purpose, tx) : null;
   }
@@ -140,7 +147,7 @@ export class OneTimeTokens {
     email: string,
     code: string,
     purpose: TokenPurpose,
-    tx: EntityManager = this.db,
+    tx: EntityManager,
   ): Promise<Redeemed | null> {
     const row = await tx.findOne(OneTimeToken, {
       select: { id: true },
@@ -159,6 +166,7 @@ export class OneTimeTokens {
   async redeemNotMe(token: string, tx: EntityManager): Promise<string | null> {
     const id = this.derivation.idOf('mail-token', token, NOT_ME);
     if (!id) return null;
+    await tx.query(LOCK_OWNER_SQL, [id]);
     const result = await tx
       .createQueryBuilder()
       .delete()
@@ -170,6 +178,7 @@ export class OneTimeTokens {
   }
 
   private async use(id: string, purpose: TokenPurpose, tx: EntityManager): Promise<Redeemed | null> {
+    await tx.query(LOCK_OWNER_SQL, [id]);
     const now = this.clock.now();
     const result = await tx
       .createQueryBuilder()

@@ -8,6 +8,7 @@ import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { lockUser } from '../users/lock-user';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
 import { BreachedPasswords } from './breached-passwords';
@@ -62,10 +63,11 @@ export class PasswordService implements OnModuleInit {
 
     const hash = await this.passwords.hash(newPassword);
     await this.db.transaction(async (tx) => {
-      await this.attempts.giveBack(target, tx);
       if (!(await this.users.setPassword(userId, hash, user.passwordHash, tx)))
         throw AuthErrors.wrongPassword();
-      await this.oneTimeTokens.endAll(userId, tx);
+      await this.attempts.giveBack(target, tx);
+      // The links of a sign-up stay: "not me" must work also after whoever signed up has changed the password.
+      await this.oneTimeTokens.endAll(userId, tx, ['reset_password', 'change_email']);
       await this.sessions.endAll(userId, sessionId, tx);
       const by = { id: userId, origin };
       await this.audit.record({ action: 'password.changed', by, subjectId: userId }, tx);
@@ -87,6 +89,7 @@ export class PasswordService implements OnModuleInit {
     const user = await this.users.find(userId);
     if (!user?.isActive) return;
     await this.db.transaction(async (tx) => {
+      await lockUser(userId, tx);
       const tokenId = await this.oneTimeTokens.issue(userId, 'reset_password', tx);
       await this.mailer.send('reset_password', { tokenId }, tx);
       const by = { id: null, origin };
@@ -107,7 +110,6 @@ export class PasswordService implements OnModuleInit {
     assertStrong(newPassword, user.email);
     const hash = await this.hashOf(newPassword);
     await this.db.transaction(async (tx) => {
-      // The account before its tokens, as a change of the password locks them too.
       await this.users.setPassword(user.id, hash, undefined, tx);
       // Used up with what it is for: a process that dies before that leaves it as it was.
       if (!(await this.oneTimeTokens.redeem(token, 'reset_password', tx)))

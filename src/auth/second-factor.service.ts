@@ -7,6 +7,7 @@ import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { type Proof, type Setup, TwoFactorService } from '../two-factor/two-factor.service';
 import { TwoFactorErrors } from '../two-factor/two-factor.errors';
+import { lockForSession } from '../users/lock-user';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
 import { SessionsService } from './sessions.service';
@@ -37,7 +38,7 @@ export class SecondFactorService {
   async enable(principal: UserPrincipal, code: string, origin: RequestOrigin): Promise<readonly string[]> {
     const { userId } = principal;
     const setup = await this.twoFactor.setupOf(userId);
-    const user = await this.users.get(userId);
+    const user = await this.users.getForLogin(userId);
     const step = (await this.attempts.take(user, origin)) ? this.twoFactor.stepOf(setup, code) : null;
     if (step === null) throw this.refused(userId, origin);
 
@@ -55,7 +56,7 @@ export class SecondFactorService {
    * @throws ApiError `two_factor_not_enabled`, `wrong_two_factor_code`.
    */
   async verify(principal: UserPrincipal, code: string, origin: RequestOrigin): Promise<void> {
-    const user = await this.users.get(principal.userId);
+    const user = await this.users.getForLogin(principal.userId);
     const proof = await this.prove(user, code, origin);
     await this.change(principal, user, async (tx) => {
       await this.use(proof, user.id, origin, tx);
@@ -77,8 +78,6 @@ export class SecondFactorService {
     const proof = await this.prove(user, code, origin, password);
     await this.change(principal, user, async (tx) => {
       const by = { id: user.id, origin };
-      // First the account, as a log-in does, so that neither waits for the other for ever.
-      await this.users.setTwoFactor(user.id, false, tx);
       await this.use(proof, user.id, origin, tx);
       await this.twoFactor.disable(user.id, by, {}, tx);
       await this.sessions.endAll(user.id, principal.sessionId, tx);
@@ -133,16 +132,21 @@ export class SecondFactorService {
     return TwoFactorErrors.wrongCode();
   }
 
-  /** Gives the attempt back with the change that it was right for; after the commit this process believes nothing it knew of the sessions. */
+  /**
+   * Makes a change, if the session and the password are still those for which it was proven, and gives back the attempt
+   * that was right for it. After the commit this process believes nothing it knew of the sessions.
+   * @throws ApiError `invalid_token`.
+   */
   private async change(
-    { userId }: UserPrincipal,
-    { email }: User,
+    principal: UserPrincipal,
+    { email, passwordHash }: User,
     work: (tx: EntityManager) => Promise<void>,
   ): Promise<void> {
     await this.db.transaction(async (tx) => {
+      await lockForSession(principal, tx, passwordHash);
       await work(tx);
       await this.attempts.giveBack({ email }, tx);
     });
-    this.sessions.forget(userId);
+    this.sessions.forget(principal.userId);
   }
 }

@@ -54,7 +54,11 @@ export class SessionsController {
 
   @Get('sessions')
   @UserAccess()
-  @ApiOperation({ summary: 'List own sessions', description: 'Where you are logged in, last used first.' })
+  @ApiOperation({
+    summary: 'List own sessions',
+    description:
+      'Where you are logged in, last used first. There are 100 at most: a further log-in ends the one that was not used for the longest time.',
+  })
   @ApiOkResponse({ type: [SessionDto], description: 'The sessions.' })
   async list(@CurrentPrincipal() { userId, sessionId }: UserPrincipal): Promise<SessionDto[]> {
     return (await this.sessions.list(userId)).map((session) => SessionDto.from(session, sessionId));

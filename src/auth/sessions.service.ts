@@ -15,6 +15,18 @@ import { Session, sessionHorizons } from './session.entity';
 /** Two tabs that refresh at once, or a client that lost an answer, get the same successor for so long. */
 const GRACE_MS = 10_000;
 
+/** So many sessions an account has at most. */
+const SESSIONS_MAX = 100;
+
+/** In the place of the sessions that were not used for the longest time, where the account has no room for one more. */
+const OPEN_SQL = `
+  WITH ended AS (
+    DELETE FROM sessions WHERE id = ANY(ARRAY(
+      SELECT id FROM sessions WHERE user_id = $2 ORDER BY last_used_at DESC, id DESC OFFSET ${SESSIONS_MAX - 1}))
+  )
+  INSERT INTO sessions (id, user_id, created_at, last_used_at, second_factor_at, ip_address, user_agent)
+  VALUES ($1, $2, $3, $3, $4, $5, $6)`;
+
 /** A session's next refresh token. */
 export interface Refreshed {
   readonly userId: string;
@@ -49,7 +61,8 @@ export class SessionsService {
   }
 
   /**
-   * Opens a session for a user who has just proven himself.
+   * Opens a session for a user who has just proven himself, and ends the one he has not used for the longest time when
+   * he has 100 already.
    * @param hasSecondFactor whether he gave a second factor, too.
    */
   async open(
@@ -60,17 +73,8 @@ export class SessionsService {
   ): Promise<Refreshed> {
     const now = this.clock.now();
     const sessionId = uuidv7();
-    await tx.insert(Session, {
-      id: sessionId,
-      userId,
-      generation: 0,
-      rotatedAt: null,
-      createdAt: now,
-      lastUsedAt: now,
-      secondFactorAt: hasSecondFactor ? now : null,
-      ipAddress: origin.ip,
-      userAgent: origin.userAgent,
-    });
+    const secondFactorAt = hasSecondFactor ? now : null;
+    await tx.query(OPEN_SQL, [sessionId, userId, now, secondFactorAt, origin.ip, origin.userAgent]);
     return { userId, sessionId, refreshToken: this.refreshTokens.write({ sessionId, generation: 0 }) };
   }
 
@@ -128,12 +132,13 @@ export class SessionsService {
     return this.principal(sessionId, userId);
   }
 
-  /** The sessions of a user that are not over, last used first. */
+  /** The sessions of a user that are not over, last used first, at most 100. */
   list(userId: string): Promise<Session[]> {
     const { madeAfter, usedAfter } = sessionHorizons(this.clock.now());
     return this.db.find(Session, {
       where: { userId, createdAt: MoreThan(madeAfter), lastUsedAt: MoreThan(usedAfter) },
       order: { lastUsedAt: 'DESC', id: 'DESC' },
+      take: SESSIONS_MAX,
     });
   }
 

@@ -1,11 +1,13 @@
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
+import { CommonErrors } from '../common/common.errors';
 import type { RequestOrigin } from '../common/origin';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
+import { lockUser } from '../users/lock-user';
 import { UserAddresses } from '../users/user-addresses';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
@@ -42,15 +44,20 @@ export class VerificationService implements OnModuleInit {
 
   /**
    * Takes a token, or an address with its code.
-   * @throws ApiError `invalid_verification_token`, for a code also while its account is locked.
+   * @throws ApiError `validation_failed` when neither is there; `invalid_verification_token`, for a code also while its
+   * account is locked.
    */
   async verify({ token, email, code }: Proof, origin: RequestOrigin): Promise<void> {
     if (token === undefined && email !== undefined && code !== undefined) {
       await this.verifyByCode(email, code, origin);
       return;
     }
+    if (token === undefined) {
+      const message = 'is required, or email and code';
+      throw CommonErrors.validationFailed.with({ errors: [{ field: 'token', message }] });
+    }
     await this.db.transaction(async (tx) => {
-      await this.markVerified(await this.oneTimeTokens.redeem(token ?? '', 'verify_email', tx), origin, tx);
+      await this.markVerified(await this.oneTimeTokens.redeem(token, 'verify_email', tx), origin, tx);
     });
   }
 
@@ -98,6 +105,7 @@ export class VerificationService implements OnModuleInit {
     const user = await this.users.find(userId);
     if (!user?.isActive || user.isVerified) return;
     await this.db.transaction(async (tx) => {
+      await lockUser(userId, tx);
       const tokenId = await this.oneTimeTokens.issue(userId, 'verify_email', tx);
       await this.mailer.send('verify_email', { tokenId }, tx);
     });

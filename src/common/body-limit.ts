@@ -16,6 +16,9 @@ export const RawBody = (
   mediaTypes: readonly string[] = ['application/json'],
 ): MethodDecorator => RouteConfig({ bodyBytesMax: bytesMax, rawBody: true, mediaTypes });
 
+/** A GET route that is asked with the headers of another request: also with its method, and whatever body comes along. */
+export const HeadersOnly = (): MethodDecorator => RouteConfig({ headersOnly: true });
+
 /** One event in JSON, and a list of them (CloudEvents 1.0, JSON Event Format, 3 and 4). */
 export const CLOUD_EVENT = 'application/cloudevents+json';
 export const CLOUD_EVENTS = 'application/cloudevents-batch+json';

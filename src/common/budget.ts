@@ -1,24 +1,29 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsOptional, registerDecorator } from 'class-validator';
+import { IsOptional, registerDecorator, ValidateIf } from 'class-validator';
 import { type NanoUsd, parseUsd } from './money';
 import { Optional } from './optional';
 
 const BUDGET_USD_MAX = 1_000_000_000;
 const DECIMALS = 6;
 
+const budgetProperty = {
+  type: 'number',
+  minimum: 0,
+  maximum: BUDGET_USD_MAX,
+  nullable: true,
+  example: 25.5,
+} as const;
+
 /** A DTO field that takes a monthly budget in US dollars, with six decimals at most; null or absent: no cap. */
 export const BudgetField = (description: string): PropertyDecorator =>
+  applyDecorators(ApiPropertyOptional({ ...budgetProperty, description }), IsOptional(), IsBudget());
+
+/** The same, where a budget that is left out would be taken for none. */
+export const RequiredBudgetField = (description: string): PropertyDecorator =>
   applyDecorators(
-    ApiPropertyOptional({
-      type: 'number',
-      minimum: 0,
-      maximum: BUDGET_USD_MAX,
-      nullable: true,
-      example: 25.5,
-      description,
-    }),
-    IsOptional(),
+    ApiProperty({ ...budgetProperty, description }),
+    ValidateIf((_dto, value) => value !== null),
     IsBudget(),
   );
 

@@ -1,4 +1,5 @@
 import { defineError } from './api-error';
+import { isServicePermission } from './service-permissions';
 
 /** Errors any route can answer with. */
 export const CommonErrors = {
@@ -37,7 +38,7 @@ export const CommonErrors = {
     status: 403,
     title: 'Permission missing',
     detail: (permission: string) =>
-      `This API key does not have the permission "${permission}". Use a key that has it, or create one.`,
+      `This API key does not have the permission "${permission}". ${isServicePermission(permission) ? 'An admin grants it to a key of your own services: PUT /api/v1/admin/api-keys/{id}/permissions.' : 'Use a key that has it, or create one.'}`,
   }),
   reauthenticationRequired: defineError({
     code: 'reauthentication_required',

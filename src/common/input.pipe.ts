@@ -74,8 +74,11 @@ function isPlainObject(value: unknown): boolean {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function fieldErrors({ property, constraints, children }: ValidationError, path = ''): FieldError[] {
+function fieldErrors({ property, value, constraints, children }: ValidationError, path = ''): FieldError[] {
   const field = path ? `${path}.${property}` : property;
-  const own = Object.values(constraints ?? {}).map((message) => ({ field, message }));
+  const own = Object.entries(constraints ?? {}).map(([rule, message]) => {
+    if (rule === 'whitelistValidation') return { field, message: 'is not a field of this request' };
+    return { field, message: value === undefined ? 'is required' : message };
+  });
   return [...own, ...(children ?? []).flatMap((child) => fieldErrors(child, field))];
 }

@@ -4,12 +4,14 @@ import { DatabaseError } from 'pg';
 import type { Logger } from 'pino';
 import { ApiError } from './api-error';
 import { CommonErrors } from './common.errors';
+import { keyRefusals } from './denials';
 import { answerAndLinger } from './linger';
 import { LOG } from './log-token';
 
 /**
  * The last step of the pipeline: turns whatever was thrown into RFC 9457 `application/problem+json`.
- * Only an {@link ApiError} speaks for itself; everything else gets a general text and, from 500 up, a log line.
+ * Only an {@link ApiError} speaks for itself; everything else gets a general text. From 500 up there is a log line: an
+ * error, but for what the operator has not set up, where nothing has failed.
  */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
@@ -20,18 +22,31 @@ export class ProblemFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const error = toApiError(thrown);
 
-    if (error.status >= 500) {
+    if (error.code.endsWith(NOT_CONFIGURED)) {
+      this.log.info({ request_id: request.id, code: error.code }, error.title);
+    } else if (error.status >= 500) {
       this.log.error({ request_id: request.id, code: error.code, err: error.cause ?? thrown }, error.title);
     }
     const body = problemBody(error, request.id);
     reply.header('x-request-id', request.id);
     if (error.retryAfterSeconds !== undefined) reply.header('retry-after', error.retryAfterSeconds);
-    if (error.status === 401) reply.header('www-authenticate', 'Bearer realm="cortex-auth"');
+    if (error.status === 401) reply.header('www-authenticate', challengeOf(error));
 
     // An answer given before the body was read must not reset the client that is still sending it.
     if (hasUnreadBody(request)) answerAndLinger(request, reply, error.status, body);
     else void reply.status(error.status).header('content-type', PROBLEM_TYPE).send(body);
   }
+}
+
+const NOT_CONFIGURED = '_not_configured';
+
+/** The codes by which AuthGuard refuses a credential. */
+const refusedCredentials = new Set(Object.values(keyRefusals).map((refusal) => refusal().code));
+
+/** RFC 6750, 3.1: whoever sent no credential learns of no error. */
+function challengeOf({ code }: ApiError): string {
+  const challenge = 'Bearer realm="cortex-auth"';
+  return refusedCredentials.has(code) ? `${challenge}, error="invalid_token"` : challenge;
 }
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -88,8 +103,8 @@ function clientError(status: number, cause: unknown): ApiError {
 
 /**
  * Node's socket errors; of PostgreSQL class 08 (connection), 53 (resources), 57P0x (shutdown), 25006 (read-only, as a
- * server without disk space or behind a fail-over may be) and whatever it says
- * before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
+ * server without disk space or behind a fail-over may be), 40001 and 40P01 (one of two transactions was given up) and
+ * whatever it says before a query could be sent, which TypeORM does not wrap; and the pool's own time-outs.
  */
 function isConnectionFailure(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false;
@@ -97,7 +112,7 @@ function isConnectionFailure(thrown: unknown): boolean {
   const code = (thrown as { code?: unknown }).code;
   if (
     typeof code === 'string' &&
-    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006)/.test(code)
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|08|53|57P0|25006|40001|40P01)/.test(code)
   )
     return true;
   return /Connection terminated|not queryable|timeout exceeded when trying to connect|Query read timeout/.test(

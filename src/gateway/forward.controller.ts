@@ -8,8 +8,10 @@ import {
 } from '@nestjs/swagger';
 import { IsString, Length } from 'class-validator';
 import type { FastifyReply } from 'fastify';
+import { ApiKeyErrors } from '../api-keys/api-keys.errors';
 import { allows } from '../api-keys/permissions';
 import { ApiKeyAccess } from '../common/access';
+import { HeadersOnly } from '../common/body-limit';
 import { CommonErrors } from '../common/common.errors';
 import { Optional } from '../common/optional';
 import { type ApiKeyPrincipal, CurrentPrincipal } from '../common/principal';
@@ -17,6 +19,7 @@ import { ApiProblems } from '../common/problem-docs';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { UsageErrors } from '../usage/usage.errors';
+import { AskedPermissions } from './asked-permissions';
 import { CapLook } from './cap-look';
 
 export class ForwardQueryDto {
@@ -42,15 +45,19 @@ const described = (description: string): { description: string; schema: { type: 
 @ApiKeyAccess(null)
 @Controller('auth/forward')
 export class ForwardController {
-  constructor(private readonly caps: CapLook) {}
+  constructor(
+    private readonly caps: CapLook,
+    private readonly permissions: AskedPermissions,
+  ) {}
 
   @Get()
+  @HeadersOnly()
   @HttpCode(204)
   @RateLimited(...meteredPolicies)
   @ApiOperation({
     summary: 'May this request pass?',
     description:
-      'For nginx `auth_request`, Traefik ForwardAuth and Envoy ext_authz. The API key is that of the request; 204 lets it pass and counts it as a call.',
+      'For nginx `auth_request`, Traefik ForwardAuth and Envoy ext_authz. The API key is that of the request; 204 lets it pass and counts it as a call. Asked with another method it answers the same; a body is not read.',
   })
   @ApiNoContentResponse({
     description: 'Pass it on, with these headers.',
@@ -60,7 +67,12 @@ export class ForwardController {
       'X-Plan': described("The owner's plan."),
     },
   })
-  @ApiProblems(CommonErrors.insufficientPermissions, UsageErrors.budgetExceeded, UsageErrors.quotaExceeded)
+  @ApiProblems(
+    ApiKeyErrors.unknownPermissions,
+    CommonErrors.insufficientPermissions,
+    UsageErrors.budgetExceeded,
+    UsageErrors.quotaExceeded,
+  )
   forward(
     @CurrentPrincipal() principal: ApiKeyPrincipal,
     @Query() { permission }: ForwardQueryDto,
@@ -71,6 +83,7 @@ export class ForwardController {
 
   /** Envoy asks with the method of the request, and with its path behind ours. */
   @All('*')
+  @HeadersOnly()
   @HttpCode(204)
   @RateLimited(...meteredPolicies)
   @ApiExcludeEndpoint()
@@ -81,12 +94,13 @@ export class ForwardController {
     return this.pass(principal, undefined, reply);
   }
 
-  /** @throws ApiError `insufficient_permissions`, `budget_exceeded`, `quota_exceeded`. */
+  /** @throws ApiError `unknown_permissions`, `insufficient_permissions`, `budget_exceeded`, `quota_exceeded`. */
   private async pass(
     principal: ApiKeyPrincipal,
     permission: string | undefined,
     reply: FastifyReply,
   ): Promise<void> {
+    this.permissions.check(permission);
     if (permission !== undefined && !allows(principal, permission))
       throw CommonErrors.insufficientPermissions(permission);
     const { full } = await this.caps.look(principal);

@@ -1,7 +1,9 @@
 import { Body, Controller, HttpCode, Post } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiKeyErrors } from '../api-keys/api-keys.errors';
 import { ApiKeyAccess } from '../common/access';
 import { Origin, type RequestOrigin } from '../common/origin';
+import { ApiProblems } from '../common/problem-docs';
 import { VerificationService } from './verification.service';
 import { VerificationDto, VerifyKeyDto } from './verify.dto';
 
@@ -18,6 +20,7 @@ export class KeysController {
     description:
       'For a backend that serves the call itself. Always 200; `code` says whether and why not. VALID counts as a call: it takes one place of each rate limit of the key. A refusal takes none.',
   })
+  @ApiProblems(ApiKeyErrors.unknownPermissions)
   @ApiOkResponse({ type: VerificationDto, description: 'The verdict.' })
   async verify(
     @Body() { key, permission, ip_address: address }: VerifyKeyDto,

@@ -2,6 +2,8 @@ import { ValidatorConstraint, type ValidatorConstraintInterface } from 'class-va
 
 /** What others call what they have done. */
 export const OPERATION = /^[A-Za-z][A-Za-z0-9_.:-]{0,63}$/;
+export const OPERATION_RULE =
+  'must be a name of 1 to 64 letters, digits and _ . : - that begins with a letter, such as memory.search';
 export const METADATA_BYTES_MAX = 4_096;
 
 @ValidatorConstraint({ name: 'boundedJson' })

@@ -11,7 +11,7 @@ import { type Tier, tiers } from '../common/principal';
 import { isTimestamp } from '../common/timestamp';
 import type { ClaimState } from '../limits/decision';
 import type { Plan } from '../users/plans';
-import { BoundedJson, METADATA_BYTES_MAX, OPERATION } from './reported';
+import { BoundedJson, METADATA_BYTES_MAX, OPERATION, OPERATION_RULE } from './reported';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
 
@@ -39,13 +39,13 @@ class SdkTimestamp implements ValidatorConstraintInterface {
 
 export class CheckQueryDto {
   @ApiProperty(operationDocs)
-  @Matches(OPERATION)
+  @Matches(OPERATION, { message: OPERATION_RULE })
   operation!: string;
 }
 
 export class TrackDto {
   @ApiProperty(operationDocs)
-  @Matches(OPERATION)
+  @Matches(OPERATION, { message: OPERATION_RULE })
   operation!: string;
 
   @ApiPropertyOptional({

@@ -3,7 +3,7 @@ import { IsInt, IsObject, IsString, IsUUID, Length, Matches, Max, Min, Validate 
 import { CompiledInput } from '../common/compiled-input';
 import { Optional } from '../common/optional';
 import { IsTimestamp } from '../common/timestamp';
-import { BoundedJson, METADATA_BYTES_MAX, OPERATION } from './reported';
+import { BoundedJson, METADATA_BYTES_MAX, OPERATION, OPERATION_RULE } from './reported';
 
 const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
 /** What the columns of the ledger take of one call. */
@@ -100,7 +100,7 @@ export class UsageEventDto extends ServedCallDto {
     example: 'memory.search',
     description: 'What was done; its price is looked up by this name. Of a CloudEvent it is the `type`.',
   })
-  @Matches(OPERATION)
+  @Matches(OPERATION, { message: OPERATION_RULE })
   operation!: string;
 
   @ApiProperty({

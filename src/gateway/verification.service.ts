@@ -6,6 +6,7 @@ import type { ApiKeyPrincipal } from '../common/principal';
 import type { ClaimState } from '../limits/decision';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
+import { AskedPermissions } from './asked-permissions';
 import { type BudgetStanding, CapLook } from './cap-look';
 
 /** A call that a backend is about to serve, as it describes it. */
@@ -37,10 +38,12 @@ export class VerificationService {
     private readonly authenticator: ApiKeyAuthenticator,
     private readonly limiter: RateLimiter,
     private readonly caps: CapLook,
+    private readonly permissions: AskedPermissions,
   ) {}
 
-  /** Decides about a call. VALID takes one place of each rate limit of the key, for the call counts; a refusal takes none. */
+  /** Decides about a call. VALID takes one place of each rate limit of the key, for the call counts; a refusal takes none. @throws ApiError `unknown_permissions`. */
   async verify({ key, address, permission }: AskedCall): Promise<Verification> {
+    this.permissions.check(permission);
     const { state, principal } = await this.authenticator.authenticate(key);
     const refused = (code: Verdict): Verification => ({
       code,

@@ -18,7 +18,7 @@ export const GenerateErrors = {
   }),
   providerNotConfigured: defineError({
     code: 'provider_not_configured',
-    status: 503,
+    status: 501,
     title: 'Provider not available',
     detail: (provider: string) =>
       `The provider "${provider}" is not set up on this service. Choose another provider.`,

@@ -178,7 +178,7 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
   it('is not available without a key', async () => {
     const error = await failureOf(makeProviders({}).generate(request));
 
-    expect(error).toMatchObject({ code: 'provider_not_configured', status: 503 });
+    expect(error).toMatchObject({ code: 'provider_not_configured', status: 501 });
   });
 });
 
@@ -215,7 +215,7 @@ describe('provider echo', () => {
 
     expect(await failureOf(production.generate({ provider: 'echo', prompt, maxTokens: 1 }))).toMatchObject({
       code: 'provider_not_configured',
-      status: 503,
+      status: 501,
     });
   });
 });

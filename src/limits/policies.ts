@@ -12,7 +12,7 @@ export type Scope = (typeof scopes)[number];
 export interface Claimant {
   readonly principal: Principal | undefined;
   readonly ip: string;
-  /** The `email` of the body, as it was sent. */
+  /** The `email` or `new_email` of the body, as it was sent. */
   readonly email: unknown;
   /** The most tokens that the request may use; asked for only when a policy counts them. */
   readonly tokensAtMost?: () => number;
@@ -73,6 +73,7 @@ export const policies = {
   'account-export': { scope: 'user', windowSeconds: 3_600, limit: 10 },
   'two-factor': { scope: 'user', windowSeconds: 60, limit: 30 },
   'email-change': { scope: 'user', windowSeconds: 3_600, limit: 10 },
+  'email-change-email': { scope: 'email', windowSeconds: 3_600, limit: 5 },
   'key-creation': { scope: 'user', windowSeconds: 60, limit: 30 },
   'key-creation-address': { scope: 'address', windowSeconds: 60, limit: 120 },
   'usage-export': {

@@ -45,12 +45,12 @@ export class RateLimitGuard extends ThrottlerGuard {
     if (!ofRoute) return true;
 
     const [request, reply] = context.getArgs<[FastifyRequest & RequestState, FastifyReply]>();
-    const { email } = (request.body ?? {}) as { email?: unknown };
+    const { email, new_email } = (request.body ?? {}) as { email?: unknown; new_email?: unknown };
     const { names, tokensAtMost } = ofRoute;
     const claimant = {
       principal: request.user,
       ip: request.ip,
-      email,
+      email: email ?? new_email,
       tokensAtMost: () => tokensAtMost?.(request.body) ?? 0,
     };
     const all = claimsOf([...generalPolicies(request.user), ...names], claimant);

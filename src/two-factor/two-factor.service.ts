@@ -208,8 +208,9 @@ export class TwoFactorService {
     await this.mailer.send('two_factor_disabled', { userId }, tx);
   }
 
-  /** Turns a second factor off that was turned on since a moment, because its owner takes the account back; default: any. */
+  /** Turns off a second factor of since a moment (default: any), because its owner takes the account back; ends set-ups. */
   async disableSince(userId: string, since: Date | undefined, tx: EntityManager): Promise<void> {
+    await tx.delete(TwoFactor, { userId, enabledAt: IsNull() });
     const isOurs = { userId, enabledAt: since ? MoreThanOrEqual(since) : Not(IsNull()) };
     if (!(await tx.existsBy(TwoFactor, isOurs))) return;
     await this.disable(userId, { id: userId, origin: null }, { because: 'taken_back' }, tx);

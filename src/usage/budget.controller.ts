@@ -36,7 +36,7 @@ export class BudgetController {
     @Body() { monthly_budget_usd }: SetBudgetDto,
     @Origin() origin: RequestOrigin,
   ): Promise<BudgetDto> {
-    await this.budgets.setForAccount(userId, monthly_budget_usd ?? null, origin);
+    await this.budgets.setForAccount(userId, monthly_budget_usd, origin);
     return toDto(await this.budgets.ofAccount(userId));
   }
 }

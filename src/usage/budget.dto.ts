@@ -1,9 +1,11 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { BudgetField } from '../common/budget';
+import { RequiredBudgetField } from '../common/budget';
 
 export class SetBudgetDto {
-  @BudgetField('Most that the metered calls of a calendar month (UTC) may cost, over all keys; null: no cap.')
-  monthly_budget_usd?: number | null;
+  @RequiredBudgetField(
+    'Most that the metered calls of a calendar month (UTC) may cost, over all keys; null: no cap.',
+  )
+  monthly_budget_usd!: number | null;
 }
 
 export class BudgetDto {

@@ -17,13 +17,20 @@ export async function lockUser(id: string, tx: EntityManager): Promise<User> {
 /**
  * Locks an account for a change that must not outlive the session it is asked from: what AuthGuard knows of a session
  * may be a second old.
- * @throws ApiError `invalid_token` when the session has ended meanwhile, or the account is suspended.
+ * @param verifiedHash the password hash that was just verified, where a password was asked for.
+ * @throws ApiError `invalid_token` when the session has ended meanwhile, the password is another one, or the account is
+ * suspended.
  */
 export async function lockForSession(
   { userId, sessionId }: Pick<UserPrincipal, 'userId' | 'sessionId'>,
   tx: EntityManager,
+  verifiedHash?: string,
 ): Promise<User> {
-  const where = { id: userId, isActive: true };
+  const where = {
+    id: userId,
+    isActive: true,
+    ...(verifiedHash !== undefined && { passwordHash: verifiedHash }),
+  };
   const user = await tx.findOne(User, { where, lock: { mode: 'pessimistic_write' } });
   // By the name of the table: sessions are of a folder that this one may not import.
   const sql = 'SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2';

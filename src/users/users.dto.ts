@@ -29,6 +29,9 @@ export class UserDto {
   @ApiProperty({ example: false, description: 'Whether log-in asks for a second factor.' })
   two_factor_enabled!: boolean;
 
+  @ApiProperty({ enum: ['user', 'admin'], example: 'user', description: 'What the account may do.' })
+  role!: User['role'];
+
   @ApiProperty({ enum: tiers, example: 'free', description: 'The tier in force.' })
   subscription_tier!: Tier;
 
@@ -57,6 +60,7 @@ export class UserDto {
       company: user.company,
       is_verified: user.isVerified,
       two_factor_enabled: user.twoFactorEnabled,
+      role: user.role,
       subscription_tier: user.tier,
       created_at: user.createdAt.toISOString(),
       last_login: user.lastLogin?.toISOString() ?? null,

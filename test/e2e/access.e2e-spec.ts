@@ -64,6 +64,20 @@ describe('access', () => {
     expect(cells).toBe(routes.length);
   });
 
+  it('tells a credential that is refused from one that is missing (RFC 6750, 3.1)', async () => {
+    const challengeOf = async (path: string, sent?: Sent): Promise<string | null> => {
+      const { status, headers } = await t.http.from().get(path, sent);
+      expect(status).toBe(401);
+      return headers.get('www-authenticate');
+    };
+    const { key } = await t.make.apiKey({ isActive: false });
+    const refused = 'Bearer realm="cortex-auth", error="invalid_token"';
+    expect(await challengeOf('/auth/me')).toBe('Bearer realm="cortex-auth"');
+    expect(await challengeOf('/auth/me', { bearer: 'nobodys' })).toBe(refused);
+    expect(await challengeOf('/auth/validate', { key: 'nobodys' })).toBe(refused);
+    expect(await challengeOf('/auth/validate', { bearer: key })).toBe(refused);
+  });
+
   it('answers whoever may read what he asks for', async () => {
     const reads = guarded().filter(({ method, path }) => method === 'GET' && !path.includes('{'));
     expect(reads.length).toBeGreaterThan(2);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
 import { verifyAudit } from '../../src/platform/audit/audit-verifier';
 import { AuditSealer } from '../../src/platform/audit/audit-sealer';
 import { Derivation } from '../../src/platform/crypto/derivation';
@@ -71,6 +72,60 @@ describe('leaving', () => {
       const ids = (body.usage.calls as { id: string }[]).map(({ id }) => id);
       expect(new Set(ids).size).toBe(calls);
       expect(ids).toHaveLength(calls);
+    });
+  });
+
+  describe('an account with very many keys', () => {
+    const [others, active] = [2_300, 5];
+    let user: Made;
+    beforeAll(async () => {
+      user = await t.make.user();
+      // The active ones are the oldest: everything that came after them was ended.
+      await t.db.query(
+        `WITH made AS (
+           INSERT INTO api_keys (id, user_id, name, is_active, rate_limit_per_minute, created_at)
+           SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, $1, 'key ' || n, n <= $3, 100, now()
+           FROM generate_series(1, $2::int) AS n RETURNING id)
+         INSERT INTO api_key_versions (id, api_key_id, key_hash, key_prefix, created_at)
+         SELECT id, id, id::text, 'ctx_live_' || right(id::text, 4), now() FROM made`,
+        [user.id, others + active, active],
+      );
+    });
+    interface Listed {
+      readonly id: string;
+      readonly name: string;
+      readonly is_active: boolean;
+      readonly key_prefix: string;
+    }
+
+    it('is listed up to 1,000, the active ones in any case, newest first', async () => {
+      const keys = (await t.http.get('/auth/api-keys', { bearer: user.token })).body as Listed[];
+      expect(keys).toHaveLength(1_000);
+      expect(keys.filter(({ is_active }) => is_active)).toHaveLength(active);
+      expect(keys.map(({ id }) => id)).toEqual(
+        keys
+          .map(({ id }) => id)
+          .sort()
+          .reverse(),
+      );
+      expect(keys[0]?.name).toBe(`key ${others + active}`);
+      for (const { id, key_prefix } of keys) expect(key_prefix).toBe(`ctx_live_${id.slice(-4)}`);
+    });
+
+    it('is exported whole', async () => {
+      const { body } = await t.http.get('/auth/me/export', { bearer: user.token });
+      const keys = body.api_keys as Listed[];
+      expect(keys).toHaveLength(others + active);
+      expect(new Set(keys.map(({ id }) => id)).size).toBe(others + active);
+    });
+
+    it('is read by statements that do not grow with it', async () => {
+      const sent = jest.spyOn(Client.prototype, 'query');
+      await t.http.get('/auth/api-keys', { bearer: user.token });
+      const calls = sent.mock.calls as unknown as [unknown, unknown][];
+      const values = calls.map(([, given]) => (Array.isArray(given) ? given.length : 0));
+      sent.mockRestore();
+      expect(Math.max(...values)).toBeLessThan(10);
     });
   });
 

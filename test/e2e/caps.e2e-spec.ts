@@ -244,6 +244,16 @@ describe('budgets and quotas', () => {
       expect((await generate(key)).status).toBe(200);
     });
 
+    it('keeps the budget when none is named', async () => {
+      const { token: bearer } = await t.make.user();
+      await t.http.put('/auth/usage/budget', { bearer, body: { monthly_budget_usd: 5 } });
+      expect((await t.http.put('/auth/usage/budget', { bearer, body: {} })).body).toMatchObject({
+        code: 'validation_failed',
+        errors: [{ field: 'monthly_budget_usd', message: 'is required' }],
+      });
+      expect((await t.http.get('/auth/usage/budget', { bearer })).body.monthly_budget_usd).toBe(5);
+    });
+
     it.each([-1, 0.0000001, '5', 1_000_000_001, true])('refuses %p', async (budget) => {
       const { token: bearer } = await t.make.user();
       const answer = await t.http.put('/auth/usage/budget', { bearer, body: { monthly_budget_usd: budget } });

@@ -74,6 +74,18 @@ describe('T22: a change of the e-mail address', () => {
     );
   });
 
+  it('mails a stranger five times an hour at most, whoever asks and however the address is spelled', async () => {
+    const email = t.make.email();
+    const statuses: number[] = [];
+    for (let i = 0; i < 6; i += 1) {
+      const { token } = await t.make.user();
+      statuses.push((await request(token, i % 2 ? email.toUpperCase() : email)).status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
+    expect(await subjects(email)).toHaveLength(5);
+    expect((await request((await t.make.user()).token, t.make.email())).status).toBe(200);
+  });
+
   it('needs the password, and counts a wrong one as a guess', async () => {
     const user = await t.make.user();
     const email = t.make.email();

@@ -178,6 +178,7 @@ describe('in front of backends', () => {
         status: 403,
         code: 'insufficient_permissions',
       });
+      expect(answer.body.detail).toContain('PUT /api/v1/admin/api-keys/{id}/permissions');
     });
 
     it('is not for a person, and names what is wrong with a question', async () => {
@@ -220,6 +221,20 @@ describe('in front of backends', () => {
     });
   });
 
+  it.each([['reed'], ['keys'], ['__proto__']])(
+    'asks about no permission that there is not, such as "%s": a key without permissions of its own would pass',
+    async (permission) => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 1 });
+      for (const answer of [
+        await verify({ key, permission }),
+        await forward(key, `?permission=${permission}`),
+      ]) {
+        expect(answer).toMatchObject({ status: 400, body: { code: 'unknown_permissions' } });
+        expect(answer.body.detail).toContain(`"${permission}". Known are read, write, generate`);
+      }
+    },
+  );
+
   describe('GET /auth/forward', () => {
     it('lets a request pass with who has the key', async () => {
       const { key, id, userId } = await t.make.apiKey();
@@ -233,11 +248,32 @@ describe('in front of backends', () => {
 
     it('is asked by Envoy with any method and any path behind', async () => {
       const { key, userId } = await t.make.apiKey();
-      for (const method of ['GET', 'POST', 'PUT', 'DELETE', 'PATCH']) {
-        const url = `${t.url}/api/v1/auth/forward/v1/memories/7?q=1`;
-        const passed = await fetch(url, { method, headers: { 'x-api-key': key } });
-        expect([passed.status, passed.headers.get('x-user-id')]).toEqual([204, userId]);
-        expect((await fetch(url, { method })).status).toBe(401);
+      for (const path of ['', '/', '/v1/memories/7?q=1']) {
+        const url = `${t.url}/api/v1/auth/forward${path}`;
+        for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+          const passed = await fetch(url, { method, headers: { 'x-api-key': key } });
+          expect([method, path, passed.status]).toEqual([method, path, 204]);
+          expect(passed.headers.get('x-user-id')).toBe(userId);
+          expect((await fetch(url, { method })).status).toBe(401);
+        }
+      }
+    });
+
+    it('reads no body of the request it is asked about, whatever its type and size', async () => {
+      const { key } = await t.make.apiKey();
+      const bodies: [type: string, body: string][] = [
+        ['application/json', '{"open":'],
+        ['text/xml', '<a/>'],
+        ['nonsense', 'x'],
+        ['application/octet-stream', 'x'.repeat(1_000_000)],
+      ];
+      for (const path of ['', '/v1/memories']) {
+        for (const [type, body] of bodies) {
+          const headers = { 'x-api-key': key, 'content-type': type };
+          const url = `${t.url}/api/v1/auth/forward${path}`;
+          const { status } = await fetch(url, { method: 'POST', headers, body });
+          expect([path, type, status]).toEqual([path, type, 204]);
+        }
       }
     });
 

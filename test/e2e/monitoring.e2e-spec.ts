@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startTestApp, type TestApp } from '../support/test-app';
 
 const folder = join(__dirname, '..', '..', 'monitoring');
 const read = (name: string): string => readFileSync(join(folder, name), 'utf8');
 
-const FUNCTIONS = /\b(sum|max|rate|increase|histogram_quantile|by|le)\b/g;
+const FUNCTIONS = /\b(sum|max|rate|increase|histogram_quantile|by|le|or)\b/g;
 
 /** The names of metrics in a PromQL expression. */
 function namesIn(expr: string): string[] {
@@ -64,5 +65,43 @@ describe('monitoring/', () => {
       },
     );
     expect([config.status, config.stderr]).toEqual([0, '']);
+  });
+
+  (hasPromtool ? it : it.skip)('alarms about errors of the service, and not about what is not set up', () => {
+    const series = (endpoint: string, status: number): object => ({
+      series: `api_requests_total{endpoint="/api/v1/${endpoint}",method="POST",status="${status}"}`,
+      values: '0+60x15',
+    });
+    const firing = (input: object[], isFiring: boolean): object => ({
+      interval: '1m',
+      input_series: [series('auth/login', 200), ...input],
+      promql_expr_test: [
+        {
+          expr: 'count(ALERTS{alertname="ServerErrors", alertstate="firing"})',
+          eval_time: '15m',
+          exp_samples: isFiring ? [{ labels: '{}', value: 1 }] : [],
+        },
+      ],
+    });
+    const tests = [
+      firing(
+        [series('generate', 501), series('auth/billing/checkout', 503), series('webhooks/polar', 503)],
+        false,
+      ),
+      firing([series('generate', 503)], true),
+      firing([series('auth/billing/checkout', 500)], true),
+    ];
+    const directory = mkdtempSync(join(tmpdir(), 'cortex-auth-rules-'));
+    try {
+      const file = join(directory, 'rules.json');
+      writeFileSync(
+        file,
+        JSON.stringify({ rule_files: [join(folder, 'alerts.yml')], evaluation_interval: '1m', tests }),
+      );
+      const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', file], { encoding: 'utf8' });
+      expect({ status, said: stdout + stderr }).toMatchObject({ status: 0 });
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });

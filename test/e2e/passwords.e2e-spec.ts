@@ -86,6 +86,27 @@ describe('passwords', () => {
       ]);
     });
 
+    it('T21: leaves the links of the verification mail working, for the owner of an address that somebody else signed up with', async () => {
+      const link = async (address: string, page: string): Promise<string> => {
+        const [mail] = (await t.mails(address)).filter(({ text }) => text.includes(`/${page}#token=`));
+        return new RegExp(`/${page}#token=([\\w-]+)`).exec(mail?.text ?? '')?.[1] ?? '';
+      };
+      for (const [page, route] of [
+        ['verify-email', 'verify-email'],
+        ['not-me', 'verify-email/not-me'],
+      ] as const) {
+        const email = t.make.email();
+        const http = t.http.from();
+        await http.post('/auth/register', { body: { email, password: PASSWORD } });
+        const token = await link(email, page);
+        const login = await http.post('/auth/login', { body: { email, password: PASSWORD } });
+        const body = { current_password: PASSWORD, new_password: 'an entirely new one' };
+        const changed = await http.post('/auth/password/change', { bearer: login.body.access_token, body });
+        expect(changed.status).toBe(200);
+        expect((await http.post(`/auth/${route}`, { body: { token } })).status).toBe(200);
+      }
+    });
+
     it('does not count a right one whose new password is refused', async () => {
       const user = await t.make.user();
       for (let i = 0; i <= ATTEMPTS_MAX; i++) {

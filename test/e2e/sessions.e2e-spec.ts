@@ -24,6 +24,27 @@ describe('sessions', () => {
   const me = async (bearer: string): Promise<number> =>
     (await t.http.from().get('/auth/me', { bearer })).status;
 
+  it('are 100 at most: a further log-in ends the one that was not used for the longest time', async () => {
+    const user = await t.make.user();
+    const tokens = [user.refreshToken];
+    while (tokens.length < 105) {
+      t.clock.advance(1_000);
+      tokens.push((await t.make.session(user.id)).refreshToken);
+      // The first goes on being used.
+      if (tokens.length === 50) tokens[0] = (await refresh(user.refreshToken)).body.refresh_token as string;
+    }
+    const { body } = await t.http
+      .from()
+      .post('/auth/login', { body: { email: user.email, password: PASSWORD } });
+    const listed = (await t.http.from().get('/auth/sessions', { bearer: body.access_token }))
+      .body as object[];
+    expect(listed).toHaveLength(100);
+    expect(listed[0]).toMatchObject({ is_current: true });
+    expect(await t.db.countBy(Session, { userId: user.id })).toBe(100);
+    const open = await Promise.all(tokens.map(async (token) => (await refresh(token)).status));
+    expect(open).toEqual([200, ...Array<number>(6).fill(401), ...Array<number>(98).fill(200)]);
+  });
+
   describe('POST /auth/refresh', () => {
     it('gives a new access token and the next refresh token', async () => {
       const { refreshToken } = await t.make.user();

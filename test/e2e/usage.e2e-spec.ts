@@ -111,7 +111,7 @@ describe('metered calls', () => {
 
   it.each<[string, object, number]>([
     ['bad input', { prompt: '' }, 400],
-    ['a provider that is not set up', { provider: 'gemini' }, 503],
+    ['a provider that is not set up', { provider: 'gemini' }, 501],
     ['a provider that cannot be reached', { provider: 'openai' }, 502],
   ])('costs nothing after %s', async (_what, fields, status) => {
     const user = await t.make.user();
@@ -119,6 +119,20 @@ describe('metered calls', () => {
     expect((await generate(key, fields)).status).toBe(status);
     expect(await linesOf(user.id)).toEqual([]);
     expect(await stats(user.token)).toMatchObject({ total_requests: 0, total_cost_usd: 0 });
+  });
+
+  it('writes no error into the log when a caller asks for a provider that is not set up', async () => {
+    const { key } = await t.make.apiKey();
+    const { headers } = await generate(key, { provider: 'gemini' });
+    const requestId = headers.get('x-request-id') ?? '';
+    const lines = t.logLines
+      .filter((line) => line.includes(requestId))
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toMatchObject([
+      { level: 'info', code: 'provider_not_configured' },
+      { level: 'info', msg: 'request', status: 501 },
+    ]);
+    expect(lines.filter((line) => 'err' in line)).toEqual([]);
   });
 
   it('answers 503 and stays alive when the ledger cannot be written', async () => {

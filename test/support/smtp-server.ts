@@ -41,6 +41,8 @@ export class SmtpServer {
       },
     });
     this.server = server;
+    // Its clients may be killed in the middle of a mail.
+    server.on('error', () => undefined);
     server.listen(this.port, '127.0.0.1');
     await once(server.server, 'listening');
     this.port = (server.server.address() as AddressInfo).port;

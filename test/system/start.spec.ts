@@ -208,25 +208,35 @@ describe('npm run admin', () => {
     expect(await call(service, 'GET', 'auth/me', token)).toMatchObject({ subscription_tier: 'professional' });
   });
 
-  it('makes an account an admin', async () => {
-    await signUp(service, 'admin@example.com');
+  it('makes an account an admin, and a user again', async () => {
+    const { token } = await signUp(service, 'admin@example.com');
 
     const promoted = await admin(shared, 'promote', 'admin@example.com');
 
     expect(promoted).toMatchObject({ code: 0, stdout: 'admin@example.com is now an admin\n' });
-    const database = await openEmbeddedPostgres(shared.DATA_DIR);
-    const client = new Client(database.url);
-    await client.connect();
-    const { rows } = await client.query(`SELECT role FROM users WHERE email = 'admin@example.com'`);
-    expect(rows).toEqual([{ role: 'admin' }]);
-    await client.end();
-    await database.close();
+    expect(await call(service, 'GET', 'auth/me', token)).toMatchObject({ role: 'admin' });
+
+    const demoted = await admin(shared, 'demote', 'admin@example.com');
+
+    expect(demoted).toMatchObject({ code: 0, stdout: 'admin@example.com is now a user\n' });
+    expect(await call(service, 'GET', 'auth/me', token)).toMatchObject({ role: 'user' });
+  });
+
+  it('makes no database where there is none, and says what to set', async () => {
+    const elsewhere = { DATA_DIR: join(base, 'elsewhere') };
+    const refused = await admin(elsewhere, 'promote', 'admin@example.com');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toBe(
+      `There is no database in ${elsewhere.DATA_DIR}; set DATA_DIR or DATABASE_URL as for the service.\n`,
+    );
+    expect(existsSync(join(elsewhere.DATA_DIR, 'cluster'))).toBe(false);
   });
 
   it('explains what it cannot do on standard error', async () => {
     const cases: [args: string[], text: RegExp][] = [
       [['tier', 'who@example.com', 'starter'], /There is no account who@example\.com/],
       [['promote', 'who@example.com'], /There is no account who@example\.com/],
+      [['demote', 'who@example.com'], /There is no account who@example\.com/],
       [['tier', 'who@example.com', 'gold'], /no tier "gold".*free, starter/],
       [[], /Usage:/],
     ];

@@ -46,6 +46,8 @@ export const postgresEnvironment = {
 };
 
 const SHARED_FOLDER = '/var/lib/cortex-auth';
+/** Says where the cluster is, when that is not in the folder itself. */
+const POINTER = 'location';
 
 /**
  * Whom PostgreSQL runs as here. An ordinary user runs it himself. Root runs it as `nobody` in a user namespace,
@@ -72,7 +74,7 @@ export function preparePostgresHome(directory: string, account: PostgresAccount,
   const wanted = resolve(directory);
   mkdirSync(dirname(wanted), { recursive: true });
   makeFolder(account, wanted);
-  const pointer = join(wanted, 'location');
+  const pointer = join(wanted, POINTER);
   if (!existsSync(pointer) && canEnter(account, wanted)) return wanted;
 
   if (!existsSync(pointer)) {
@@ -86,6 +88,13 @@ export function preparePostgresHome(directory: string, account: PostgresAccount,
   const home = readFileSync(pointer, 'utf8');
   makeFolder(account, home);
   return home;
+}
+
+/** Whether a database was made in `directory`, or where it points to. */
+export function hasCluster(directory: string): boolean {
+  const pointer = join(directory, POINTER);
+  const home = existsSync(pointer) ? readFileSync(pointer, 'utf8') : directory;
+  return existsSync(join(home, 'cluster'));
 }
 
 /** PostgreSQL's installation `native`, or a copy of it in the shared folder where the account cannot enter it. */

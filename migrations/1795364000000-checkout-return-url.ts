@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-export class CheckoutReturnUrl1795363260000 implements MigrationInterface {
-  name = 'CheckoutReturnUrl1795363260000';
+export class CheckoutReturnUrl1795364000000 implements MigrationInterface {
+  name = 'CheckoutReturnUrl1795364000000';
 
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(`ALTER TABLE "polar_checkouts" ADD "return_url" text`);
