@@ -21,6 +21,7 @@ import { HoldsOfServices1795347633683 } from './1795347633683-holds-of-services'
 import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
 import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
 import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
+import { CheckoutReturnUrl1795364000000 } from './1795364000000-checkout-return-url';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -47,4 +48,5 @@ export const migrations = [
   LineIfLost1795348900000,
   PendingPlans1795363200000,
   KeysByState1795363311997,
+  CheckoutReturnUrl1795364000000,
 ];

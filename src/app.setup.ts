@@ -1,6 +1,5 @@
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
-import { SwaggerModule } from '@nestjs/swagger';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 
@@ -12,7 +11,7 @@ import { CommonErrors } from './common/common.errors';
 import type { RequestState } from './common/principal';
 import { newRequestId } from './common/request-id';
 import type { Env } from './config/env';
-import { buildOpenApi } from './openapi';
+import { setUpDocs } from './docs-page';
 import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
 import { Metrics } from './platform/observability/metrics';
@@ -92,14 +91,7 @@ export async function setUpApp(
   }
   app.get(Traces).watch(fastify);
   setUpHooks(fastify, app.get(Readiness), app.get(Metrics), log);
-  if (env.DOCS_ENABLED) {
-    SwaggerModule.setup('docs', app, () => buildOpenApi(app), {
-      jsonDocumentUrl: 'openapi.json',
-      yamlDocumentUrl: 'openapi.yaml',
-      customSiteTitle: 'Cortex Auth API',
-      swaggerOptions: { persistAuthorization: true, displayRequestDuration: true },
-    });
-  }
+  if (env.DOCS_ENABLED) setUpDocs(app);
   return app.init();
 }
 

@@ -11,6 +11,10 @@ type SchemaObject = Exclude<
   NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string],
   { $ref: string }
 >;
+type HeaderObject = Exclude<
+  NonNullable<NonNullable<OpenAPIObject['components']>['headers']>[string],
+  { $ref: string }
+>;
 type Operation = NonNullable<OpenAPIObject['paths'][string]['get']> & Record<string, unknown>;
 type Schema = { type?: string; properties?: object; additionalProperties?: unknown };
 
@@ -42,7 +46,8 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
       },
       'api_key_as_bearer',
     )
-    .addTag('Account', 'Sign-up, log-in and profile.')
+    .addTag('Authentication', 'Sign-up and log-in.')
+    .addTag('Account', 'Proof of the address, profile, export and deletion.')
     .addTag('Sessions', 'Where you are logged in.')
     .addTag('Password', 'Changing and resetting it.')
     .addTag('Two-factor authentication', 'A second factor: codes of an app, and backup codes.')
@@ -59,16 +64,56 @@ export function buildOpenApi(app: INestApplication): OpenAPIObject {
   });
   const schemas = { ...document.components?.schemas, Problem: problemSchema };
   document.components = { ...document.components, schemas };
-  for (const schema of Object.values(schemas)) closeObject(schema as Schema);
+  document.components.headers = headers;
+  for (const [name, schema] of Object.entries(schemas)) {
+    // Whoever reads a problem must ignore members that it does not know (RFC 9457, 3.2).
+    if (name !== 'Problem') closeObject(schema as Schema);
+  }
   for (const path of Object.values(document.paths)) {
     for (const [method, operation] of Object.entries(path) as [string, Operation][]) {
       // Public, as said outright: no credential is asked for.
       operation.security ??= [];
       documentProblems(method, operation);
+      documentHeaders(operation);
     }
   }
   return document;
 }
+
+const textHeader = (description: string, example: string): HeaderObject => ({
+  description,
+  schema: { type: 'string' },
+  example,
+});
+
+const ID = '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d';
+
+/** The headers that answers of many routes have. */
+const headers: Record<string, HeaderObject> = {
+  'X-Request-Id': textHeader('Id of the answer: quote it when you ask about it.', ID),
+  'RateLimit-Policy': textHeader(
+    'The limits that this request fell under: their number of places and seconds (IETF draft).',
+    '"api-key";q=100;w=60',
+  ),
+  RateLimit: textHeader(
+    'What is left of each, and the seconds until the next place frees (IETF draft).',
+    '"api-key";r=99;t=60',
+  ),
+  'Retry-After': {
+    description: 'Seconds to wait before the next try (RFC 9110, 10.2.3).',
+    schema: { type: 'integer' },
+    example: 12,
+  },
+  'WWW-Authenticate': textHeader(
+    'How to authenticate; with `error` when the credential that was sent is refused (RFC 6750, 3).',
+    'Bearer realm="cortex-auth", error="invalid_token"',
+  ),
+  'Idempotency-Replayed': textHeader(
+    '`true` when this is the answer to an earlier request with the same key.',
+    'true',
+  ),
+  'Content-Disposition': textHeader('The name to save it by.', 'attachment; filename="usage.csv"'),
+};
 
 const problemSchema: SchemaObject = {
   type: 'object',
@@ -130,6 +175,25 @@ function documentProblems(method: string, operation: Operation): void {
   }
 }
 
+/** Says which of the common headers each answer may have. */
+function documentHeaders({ responses, parameters = [] }: Operation): void {
+  const isLimited = responses['429'] !== undefined;
+  const isRepeatable = parameters.some((one) => 'name' in one && one.name === 'Idempotency-Key');
+  for (const [status, response] of Object.entries(responses)) {
+    if (!response || '$ref' in response) continue;
+    const isSuccess = status.startsWith('2');
+    const names = [
+      'X-Request-Id',
+      ...(isLimited && (isSuccess || status === '429') ? ['RateLimit-Policy', 'RateLimit'] : []),
+      ...(status === '429' || status === '503' ? ['Retry-After'] : []),
+      ...(status === '401' ? ['WWW-Authenticate'] : []),
+      ...(isSuccess && isRepeatable ? ['Idempotency-Replayed'] : []),
+    ];
+    const references = names.map((name) => [name, { $ref: `#/components/headers/${name}` }] as const);
+    response.headers = { ...Object.fromEntries(references), ...response.headers };
+  }
+}
+
 function problemsOf(method: string, operation: Operation): ErrorDefinition[] {
   const named = Object.keys(operation).filter((key) => key.startsWith(`${PROBLEMS_EXTENSION}-`));
   const codes = new Set(named.map((key) => key.slice(PROBLEMS_EXTENSION.length + 1)));
@@ -150,15 +214,18 @@ function problemsOf(method: string, operation: Operation): ErrorDefinition[] {
   return errorCatalogue().filter(({ code }) => codes.has(code));
 }
 
-function exampleOf({ code, status, title, detail }: ErrorDefinition): object {
-  const text = typeof detail === 'string' ? detail : title;
+function exampleOf({ code, status, title, detail, sample = [] as never }: ErrorDefinition): object {
+  const text =
+    typeof detail === 'string'
+      ? detail
+      : (detail as (...args: unknown[]) => string)(...(sample as unknown[]));
   return {
     type: `urn:problem-type:cortex-auth:${code}`,
     title,
     status,
     detail: text,
     code,
-    request_id: '019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d',
+    request_id: ID,
     ...(code === TwoFactorErrors.required.definition.code && {
       challenge_token: '1795315044619.019a9f0e-7c3a-7b7e-9d55-0e8f5a1c2b3d.c2lnbmF0dXJl',
     }),

@@ -30,6 +30,7 @@ export class AccountController {
   @ApiOkResponse({
     type: AccountExportDto,
     description: 'Account, sessions, keys, every call and every event.',
+    headers: { 'Content-Disposition': { $ref: '#/components/headers/Content-Disposition' } },
   })
   async export(@CurrentPrincipal() principal: UserPrincipal): Promise<StreamableFile> {
     return new StreamableFile(await this.exports.open(principal), {

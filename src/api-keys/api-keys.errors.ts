@@ -29,6 +29,7 @@ export const ApiKeyErrors = {
     code: 'too_many_api_key_versions',
     status: 409,
     title: 'Too many secrets',
+    sample: [5],
     detail: (max: number) =>
       `${max} secrets of this key still work. End an old one first, or rotate with overlap_hours 0, which ends them all.`,
   }),
@@ -36,6 +37,7 @@ export const ApiKeyErrors = {
     code: 'unknown_permissions',
     status: 400,
     title: 'Unknown permission',
+    sample: [['reed'], ['read', 'write', 'generate']],
     detail: (unknown: readonly string[], known: readonly string[]) =>
       `There is no permission ${unknown.map((name) => `"${name}"`).join(', ')}. Known are ${known.join(', ')}.`,
   }),
@@ -49,6 +51,7 @@ export const ApiKeyErrors = {
     code: 'rate_limit_above_plan',
     status: 400,
     title: 'Rate limit above the plan',
+    sample: [100, 'Free'],
     detail: (max: number, plan: string) =>
       `The plan ${plan} allows a key at most ${max} requests a minute. Ask for less, or change the plan.`,
   }),
@@ -56,6 +59,7 @@ export const ApiKeyErrors = {
     code: 'api_key_limit_reached',
     status: 400,
     title: 'Too many API keys',
+    sample: [5, 'Free'],
     detail: (max: number, plan: string) =>
       `The plan ${plan} allows ${max} active keys. Deactivate one, or change the plan.`,
   }),
@@ -63,6 +67,7 @@ export const ApiKeyErrors = {
     code: 'unknown_key_prefix',
     status: 400,
     title: 'Unknown beginning of a key',
+    sample: [['ctx_live_', 'ctx_test_', 'sk_live_']],
     detail: (known: readonly string[]) =>
       `Keys must begin with one of ${known.join(', ')}. The setting IMPORTED_KEY_PREFIXES says which others are taken.`,
   }),

@@ -14,7 +14,7 @@ import { LoginDto, LoginResultDto } from './login.dto';
 import { LoginService } from './login.service';
 import { LoginSecondStepDto } from './two-factor.dto';
 
-@ApiTags('Account')
+@ApiTags('Authentication')
 @Public()
 @Controller('auth')
 export class AuthController {

@@ -33,12 +33,12 @@ class PasswordLength implements ValidatorConstraintInterface {
 
 @ValidatorConstraint({ name: 'sameAsPassword' })
 class SameAsPassword implements ValidatorConstraintInterface {
-  validate(value: unknown, { object }: ValidationArguments): boolean {
-    return value === (object as { password?: unknown }).password;
+  validate(value: unknown, { object, constraints }: ValidationArguments): boolean {
+    return value === (object as Record<string, unknown>)[String(constraints[0])];
   }
 
-  defaultMessage(): string {
-    return 'must be the same as password';
+  defaultMessage({ constraints }: ValidationArguments): string {
+    return `must be the same as ${String(constraints[0])}`;
   }
 }
 
@@ -68,7 +68,7 @@ export class RegisterDto extends ProfileDto {
     description: 'The password once more, when a form asks for it twice.',
   })
   @Optional()
-  @Validate(SameAsPassword)
+  @Validate(SameAsPassword, ['password'])
   confirm_password?: string;
 }
 
@@ -104,6 +104,15 @@ export class ChangePasswordDto {
   @ApiProperty({ ...passwordProperty, description: 'The new password: any characters, 8 to 128 of them.' })
   @Validate(PasswordLength)
   new_password!: string;
+
+  @ApiPropertyOptional({
+    format: 'password',
+    example: 'AnotherPassword456!',
+    description: 'The new password once more, when a form asks for it twice.',
+  })
+  @Optional()
+  @Validate(SameAsPassword, ['new_password'])
+  confirm_password?: string;
 }
 
 const tokenProperty = {

@@ -29,6 +29,7 @@ export const AuthErrors = {
     code: 'weak_password',
     status: 400,
     title: 'Password too easy to guess',
+    sample: ['it is one of the most common passwords'],
     detail: (reason: string) => `Choose another password: ${reason}.`,
   }),
   invalidResetToken: defineError({

@@ -8,7 +8,8 @@ import { LOG } from '../common/log-token';
 import { Audit, SYSTEM } from '../platform/audit/audit';
 import { User } from '../users/user.entity';
 import { BillingAccount } from './billing-account.entity';
-import { type CustomerState, entitlementOf, type KnownSubscription } from './entitlement';
+import { type CustomerState, entitlementOf, isLiving, type KnownSubscription } from './entitlement';
+import { PolarCheckoutRow } from './polar-checkout.entity';
 import { PolarSubscriptionRow } from './polar-subscription.entity';
 
 const UPSERT_SUBSCRIPTION_SQL = `
@@ -111,6 +112,8 @@ export class BillingAccounts {
     const known = await tx.findBy(PolarSubscriptionRow, { userId });
     const { tier, subscription } = entitlementOf(state, known);
     await tx.update(BillingAccount, { userId }, { subscription });
+    // A checkout that was paid is not handed out again after that.
+    if (subscription && isLiving(subscription)) await tx.delete(PolarCheckoutRow, { userId });
     const lock = { mode: 'pessimistic_write' } as const;
     const user = await tx.findOneOrFail(User, { where: { id: userId }, lock });
     if (user.billingTier === tier) return;

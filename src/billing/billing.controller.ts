@@ -70,7 +70,7 @@ export class BillingController {
   @ApiOperation({
     summary: 'Buy a plan',
     description:
-      'Gives the page to pay on; the same one again while it is open. The plan changes when the payment is through, whatever page the customer comes back to.',
+      'Gives the page to pay on; the same one again while it is open and leads back to the same place. The plan changes when the payment is through, whatever page the customer comes back to.',
   })
   @ApiOkResponse({ type: PolarPageDto, description: 'The page to pay on.' })
   @ApiProblems(

@@ -124,7 +124,8 @@ export class BillingInfoDto {
 
   @ApiProperty({
     example: 29,
-    description: "The plan's price, and what was used beyond the included tokens.",
+    description:
+      'The price of the plan that was bought, and what was used beyond its included tokens; 0 without a subscription, as of a plan that an operator set.',
   })
   cost_so_far_usd!: number;
 

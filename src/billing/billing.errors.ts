@@ -31,6 +31,7 @@ export const BillingErrors = {
     code: 'plan_not_for_sale',
     status: 400,
     title: 'Plan not for sale',
+    sample: ['enterprise'],
     detail: (tier: string) =>
       `The plan "${tier}" cannot be bought here. "GET /auth/billing/plans" lists those that can.`,
   }),

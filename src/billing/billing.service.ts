@@ -53,6 +53,8 @@ export class BillingService {
     const subscription = account?.subscription ?? null;
     const period = this.periodOf(subscription);
     const tokensUsed = await this.tokensUsed(userId, period.start);
+    // What Polar charges is what was bought, whatever plan an operator has set since.
+    const billed = subscription?.tier && isEntitled(subscription) ? plans[subscription.tier] : null;
     return {
       tier,
       status: subscription?.status ?? 'none',
@@ -62,8 +64,8 @@ export class BillingService {
       periodEnd: period.end,
       tokensIncluded: plans[tier].tokensIncludedPerMonth,
       tokensUsed,
-      costSoFar: costOf(plans[tier], BigInt(tokensUsed)),
-      forecastCost: costOf(plans[tier], this.forecast(tokensUsed, period)),
+      costSoFar: billed ? costOf(billed, BigInt(tokensUsed)) : 0n,
+      forecastCost: billed ? costOf(billed, this.forecast(tokensUsed, period)) : 0n,
       portalAvailable: this.polar.isConfigured && (account?.polarCustomerId ?? null) !== null,
     };
   }

@@ -11,8 +11,10 @@ const CLAIM_MS = 30_000;
 const REST_MIN_MS = 60_000;
 
 const CLAIM_SQL = `
-  INSERT INTO polar_checkouts (user_id, product_id, url, expires_at) VALUES ($1, $2, NULL, $4)
-  ON CONFLICT (user_id, product_id) DO UPDATE SET url = NULL, expires_at = $4 WHERE polar_checkouts.expires_at <= $3
+  INSERT INTO polar_checkouts (user_id, product_id, url, return_url, expires_at) VALUES ($1, $2, NULL, $5, $4)
+  ON CONFLICT (user_id, product_id) DO UPDATE SET url = NULL, return_url = $5, expires_at = $4
+  WHERE polar_checkouts.expires_at <= $3
+     OR (polar_checkouts.url IS NOT NULL AND polar_checkouts.return_url IS DISTINCT FROM $5)
   RETURNING user_id`;
 
 /** A page of Polar's for a customer, and when it ends. */
@@ -21,7 +23,10 @@ export interface PolarPage {
   readonly expiresAt: Date;
 }
 
-/** The open checkouts: one per user and product, however many requests ask at once. No transaction waits for Polar. */
+/**
+ * The open checkouts: one per user and product, however many requests ask at once; another one when it is to lead back
+ * to another place. No transaction waits for Polar.
+ */
 @Injectable()
 export class Checkouts {
   constructor(
@@ -35,7 +40,12 @@ export class Checkouts {
     const key = { userId: input.userId, productId };
     const now = this.clock.nowMs();
     const claim = [new Date(now + REST_MIN_MS), new Date(now + REST_MIN_MS + CLAIM_MS)];
-    const claimed = await this.db.query<unknown[]>(CLAIM_SQL, [input.userId, productId, ...claim]);
+    const claimed = await this.db.query<unknown[]>(CLAIM_SQL, [
+      input.userId,
+      productId,
+      ...claim,
+      input.returnUrl,
+    ]);
     if (claimed.length === 0) return this.opened(key);
     try {
       const { url, expires_at: expires } = await this.polar.create_subscription(productId, input);

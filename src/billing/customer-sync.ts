@@ -4,21 +4,23 @@ import { EntityManager } from 'typeorm';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { Jobs } from '../platform/jobs/jobs';
+import { ERASED_DOMAIN, isErased } from '../users/erased-user';
+import { ADDRESS_CHANGED_JOB } from '../users/user-addresses';
 import { User } from '../users/user.entity';
-import type { BillingAccount, CustomerProblem } from './billing-account.entity';
+import { BillingAccount, type CustomerProblem } from './billing-account.entity';
 import { BillingAccounts } from './billing-accounts';
 import { BillingTasks } from './billing-tasks';
 import { Catalogue } from './catalogue';
 import { PolarClient } from './polar-client';
 import { PolarFailure, toPolarFailure } from './polar-failure';
-import type { PolarCustomerState } from './polar-schemas';
+import type { PolarCustomer, PolarCustomerState } from './polar-schemas';
 import { idBefore } from './time-ids';
 import { releaseUnlinked } from './webhook-release';
 
 const ADOPT_GAP_MS = 3_000;
 const ADOPT_MAX = 500;
 const SYNC_GAP_MS = 900;
-/** Each costs two requests at most: far below the 500 a minute that Polar allows. */
+/** Each costs a request or two: far below the 500 a minute that Polar allows. */
 const SYNC_MAX = 3;
 const LEASE_MS = 60_000;
 const PROBLEM_RETRY_MS = 3_600_000;
@@ -27,7 +29,9 @@ const FAILURE_GAP_MAX_MS = 3_600_000;
 const ADOPT_OVERLAP_MS = 600_000;
 
 const ADOPT_SQL = `
-  WITH candidate AS (SELECT id FROM users WHERE id > $1 ORDER BY id LIMIT $2),
+  WITH candidate AS (
+    SELECT id FROM users WHERE id > $1 AND email <> id || '@${ERASED_DOMAIN}' ORDER BY id LIMIT $2
+  ),
   adopted AS (
     INSERT INTO billing_accounts (user_id, sync_at) SELECT id, $3 FROM candidate ON CONFLICT DO NOTHING
   )
@@ -56,6 +60,9 @@ export class CustomerSync implements OnModuleInit {
   ) {}
 
   onModuleInit(): void {
+    this.jobs.handle<{ userId: string }>(ADDRESS_CHANGED_JOB, ({ userId }) =>
+      this.accounts.syncAt(userId, this.clock.now()),
+    );
     const inMs = (ms: number): Promise<Date> => Promise.resolve(new Date(this.clock.nowMs() + ms));
     this.tasks.define(
       'adopt',
@@ -95,16 +102,25 @@ export class CustomerSync implements OnModuleInit {
   }
 
   /**
-   * Makes or finds the user's customer, asks for his state and applies it.
-   * @throws PolarFailure
+   * Makes or finds the user's customer, gives him the account's address, asks for his state and applies it. Nobody is
+   * asked about an erased account.
+   * @throws PolarFailure; it is tried again within a minute, as when this process dies.
    */
   async sync(userId: string): Promise<void> {
+    // What is heard from here on is due sooner than this, so it is told from what was due before.
+    const lease = new Date(this.clock.nowMs() + LEASE_MS);
+    await this.db.update(BillingAccount, { userId }, { syncAt: lease });
     const user = await this.db.findOneByOrFail(User, { id: userId });
+    if (isErased(user)) {
+      await this.db.update(BillingAccount, { userId }, { syncAt: null });
+      return;
+    }
     const account = await this.accounts.find(userId);
     // Whatever is true now is at least as new as the moment before asking.
     const atUs = this.clock.nowMs() * 1_000;
     const state = await this.polar.getState(userId);
     const customer = state ?? (account?.polarCustomerId ? null : await this.makeCustomer(user));
+    if (customer && typeof customer !== 'string') await this.keepAddress(customer, user);
     await this.accounts.change(userId, async (locked, tx) => {
       if (typeof customer === 'string') {
         await tx.query('UPDATE billing_accounts SET customer_problem = $2 WHERE user_id = $1', [
@@ -117,10 +133,12 @@ export class CustomerSync implements OnModuleInit {
       }
       await this.noteState(locked, state, atUs, tx);
       const again = typeof customer === 'string' ? new Date(this.clock.nowMs() + PROBLEM_RETRY_MS) : null;
-      await tx.query('UPDATE billing_accounts SET sync_at = $2, sync_failures = 0 WHERE user_id = $1', [
-        userId,
-        again,
-      ]);
+      await tx.query(
+        `UPDATE billing_accounts SET sync_failures = 0,
+           sync_at = CASE WHEN sync_at IS NULL OR sync_at = $3 THEN $2::timestamptz ELSE sync_at END
+         WHERE user_id = $1`,
+        [userId, again, lease],
+      );
     });
   }
 
@@ -134,6 +152,17 @@ export class CustomerSync implements OnModuleInit {
     const active = state?.active_subscriptions.map((one) => this.catalogue.factsOf(one)) ?? [];
     const grantedTiers = state ? this.catalogue.grantedTiers(state) : [];
     return this.accounts.noteState(account, { atUs, active, grantedTiers }, tx);
+  }
+
+  /** Polar sends invoices and payment reminders to the address it knows. */
+  private async keepAddress({ id, email }: PolarCustomer, user: User): Promise<void> {
+    if (email?.toLowerCase() === user.email.toLowerCase()) return;
+    try {
+      await this.polar.changeAddress(id, user.email);
+    } catch (error) {
+      if (!(error instanceof PolarFailure) || error.kind !== 'refused') throw error;
+      this.log.warn({ user_id: user.id, reason: error.message }, 'address not taken by Polar');
+    }
   }
 
   /** A failure is tried again after a second, then later and later, up to an hour. */
@@ -158,7 +187,7 @@ export class CustomerSync implements OnModuleInit {
    * address is taken over for a proven address only: it may have a plan that somebody else pays for.
    * @returns the customer, or why there is none.
    */
-  private async makeCustomer(user: User): Promise<{ id: string } | CustomerProblem> {
+  private async makeCustomer(user: User): Promise<PolarCustomer | CustomerProblem> {
     const name = [user.firstName, user.lastName].filter(Boolean).join(' ') || null;
     try {
       return await this.polar.create_customer({ userId: user.id, email: user.email, name });
@@ -168,7 +197,7 @@ export class CustomerSync implements OnModuleInit {
     }
   }
 
-  private async findCustomer(user: User, refusal: PolarFailure): Promise<{ id: string } | CustomerProblem> {
+  private async findCustomer(user: User, refusal: PolarFailure): Promise<PolarCustomer | CustomerProblem> {
     const own = await this.polar.get_customer(user.id).catch((error: unknown) => {
       if (error instanceof PolarFailure && error.kind === 'not_found') return null;
       throw error;

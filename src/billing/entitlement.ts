@@ -56,6 +56,11 @@ export function entitlementOf(state: CustomerState | null, known: readonly Known
   return { tier, subscription: best(entitled) ?? best(ended) };
 }
 
+/** Whether a subscription still gives something, or may again without being bought anew. */
+export function isLiving({ status }: Pick<SubscriptionFacts, 'status'>): boolean {
+  return ['active', 'trialing', 'past_due', 'paused', 'unpaid'].includes(status);
+}
+
 /** A payment that is late ends nothing yet: Polar tries again for weeks, and the customer's state says when it gives up. */
 export function isEntitled({ status }: Pick<SubscriptionFacts, 'status'>): boolean {
   return ['active', 'trialing', 'past_due'].includes(status);

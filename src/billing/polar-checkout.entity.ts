@@ -18,6 +18,10 @@ export class PolarCheckoutRow {
   @Column('text', { nullable: true })
   url!: string | null;
 
+  /** Where its customer comes back to. */
+  @Column('text', { nullable: true })
+  returnUrl!: string | null;
+
   /** Of the checkout; while it is being made, when another request may try. */
   @Column('timestamptz')
   expiresAt!: Date;

@@ -143,6 +143,11 @@ export class PolarClient {
     await this.read(customerSchema, () => this.api.customers.update(customerId, { external_id: userId }));
   }
 
+  /** @throws PolarFailure `refused` when another customer has the address. */
+  async changeAddress(customerId: string, email: string): Promise<void> {
+    await this.read(customerSchema, () => this.api.customers.update(customerId, { email }));
+  }
+
   /** Takes a person out of Polar; what he paid stays, without his name. Nothing to do when he is not there. */
   async anonymizeCustomer(userId: string): Promise<void> {
     await this.orNull(z.unknown(), () => this.api.customers.deleteExternal(userId, { anonymize: true }));

@@ -41,10 +41,12 @@ export const customerStateSchema = customerSchema.extend({
 });
 export type PolarCustomerState = z.infer<typeof customerStateSchema>;
 
-export const checkoutSchema = z.object({
+/** What became of a checkout: `open`, `expired`, `confirmed`, `succeeded`, `failed`. */
+export const checkoutStatusSchema = z.object({ status: z.string() });
+
+export const checkoutSchema = checkoutStatusSchema.extend({
   id: z.string().min(1),
   url: z.string().min(1),
-  status: z.string(),
   expires_at: timestamp,
 });
 export type PolarCheckout = z.infer<typeof checkoutSchema>;

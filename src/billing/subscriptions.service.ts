@@ -11,13 +11,10 @@ import { BillingAccounts } from './billing-accounts';
 import { Catalogue, type SoldTier } from './catalogue';
 import { Checkouts, type PolarPage } from './checkouts';
 import { CustomerSync } from './customer-sync';
-import type { SubscriptionFacts } from './entitlement';
+import { isLiving, type SubscriptionFacts } from './entitlement';
 import { PolarClient, type SubscriptionChange } from './polar-client';
 import { PolarFailure } from './polar-failure';
 import type { PolarSubscription } from './polar-schemas';
-
-/** Statuses of a subscription that still gives something, or will again. */
-const LIVING = ['active', 'trialing', 'past_due', 'paused', 'unpaid'];
 
 /**
  * What a customer does about his plan. Whose subscription it is comes from his own account and never from the request;
@@ -129,7 +126,7 @@ export class SubscriptionsService {
 
   private async current(userId: string): Promise<SubscriptionFacts | null> {
     const subscription = (await this.accounts.find(userId))?.subscription ?? null;
-    return subscription && LIVING.includes(subscription.status) ? subscription : null;
+    return subscription && isLiving(subscription) ? subscription : null;
   }
 
   private async require(userId: string): Promise<SubscriptionFacts> {

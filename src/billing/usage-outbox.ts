@@ -117,6 +117,13 @@ export class Outbox {
     return (await this.db.query<unknown[]>(sql)).length > 0;
   }
 
+  /** Whether Polar is still to be told of something that a customer used; what it refused for good is not. */
+  async hasUnsent(userId: string): Promise<boolean> {
+    const sql = `SELECT 1 FROM usage_pending WHERE user_id = $1 AND amount <> 0
+                 UNION ALL SELECT 1 FROM usage_outbox WHERE user_id = $1 AND status = 'pending' LIMIT 1`;
+    return (await this.db.query<unknown[]>(sql, [userId])).length > 0;
+  }
+
   /** When the next row is due, or null. */
   async nextDue(): Promise<Date | null> {
     const sql = `SELECT min(next_attempt_at) AS at FROM usage_outbox WHERE status = 'pending'`;

@@ -13,8 +13,10 @@ import { BillingEvent, type BillingEventStatus } from './billing-event.entity';
 import { Catalogue } from './catalogue';
 import { CustomerSync } from './customer-sync';
 import { microseconds } from './entitlement';
+import { PolarCheckoutRow } from './polar-checkout.entity';
 import {
   aboutCustomerSchema,
+  checkoutStatusSchema,
   customerStateSchema,
   envelopeSchema,
   type PolarEnvelope,
@@ -112,6 +114,8 @@ export class WebhookApplier implements OnModuleInit {
       const state = type === 'customer.deleted' ? null : customerStateSchema.parse(data);
       return (await this.customers.noteState(account, state, atUs, tx)) ? 'processed' : 'stale';
     }
+    if (type.startsWith('checkout.') && checkoutStatusSchema.parse(data).status !== 'open')
+      await tx.delete(PolarCheckoutRow, { userId: account.userId });
     return 'processed';
   }
 

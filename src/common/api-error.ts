@@ -6,6 +6,8 @@ export interface ErrorDefinition<Args extends readonly unknown[] = never> {
   readonly title: string;
   /** What happened and what to do now, in plain words; the wording may change. */
   readonly detail: string | ((...args: Args) => string);
+  /** What the documented example of the text is made with. */
+  readonly sample?: readonly unknown[];
 }
 
 /** A wrong field of the input: its path in the body or query, and what is wrong with it. */
@@ -68,7 +70,7 @@ const catalogue = new Map<string, ErrorDefinition>();
  * @throws Error when the code is taken: a code names one error.
  */
 export function defineError<Args extends readonly unknown[] = []>(
-  definition: ErrorDefinition<Args>,
+  definition: ErrorDefinition<Args> & { readonly sample?: NoInfer<Args> },
 ): ErrorFactory<Args> {
   if (catalogue.has(definition.code)) throw new Error(`Error code ${definition.code} is declared twice.`);
   catalogue.set(definition.code, definition);

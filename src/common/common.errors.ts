@@ -19,6 +19,7 @@ export const CommonErrors = {
     code: 'authentication_required',
     status: 401,
     title: 'Authentication required',
+    sample: ['an access token, in "Authorization: Bearer"; log in to get one'],
     detail: (how: string) => `This route needs ${how}.`,
   }),
   invalidCredentials: defineError({
@@ -31,12 +32,14 @@ export const CommonErrors = {
     code: 'forbidden',
     status: 403,
     title: 'Forbidden',
+    sample: ['the access token of an admin, in "Authorization: Bearer"'],
     detail: (what: string) => `This route needs ${what}.`,
   }),
   insufficientPermissions: defineError({
     code: 'insufficient_permissions',
     status: 403,
     title: 'Permission missing',
+    sample: ['write'],
     detail: (permission: string) =>
       `This API key does not have the permission "${permission}". ${isServicePermission(permission) ? 'An admin grants it to a key of your own services: PUT /api/v1/admin/api-keys/{id}/permissions.' : 'Use a key that has it, or create one.'}`,
   }),

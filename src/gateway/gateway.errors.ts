@@ -5,6 +5,7 @@ export const GatewayErrors = {
     code: 'cap_reached',
     status: 429,
     title: 'Nothing left this month',
+    sample: ['The plan includes 10000 tokens a month, and all of them are used.'],
     detail: (why: string) => `A call would be refused: ${why}`,
   }),
   badLeakSignature: defineError({
@@ -24,6 +25,7 @@ export const GatewayErrors = {
     code: 'timestamp_out_of_range',
     status: 400,
     title: 'Timestamp out of range',
+    sample: [31],
     detail: (days: number) =>
       `What is reported must have been done within the last ${days} days, and not in the future.`,
   }),
@@ -38,6 +40,7 @@ export const GatewayErrors = {
     code: 'hold_exceeded',
     status: 409,
     title: 'More than was held',
+    sample: ['520', '0.052', '640', '0.064'],
     detail: (tokens: string, usd: string, tookTokens: string, tookUsd: string) =>
       `Held are ${tokens} tokens and ${usd} USD, but the call took ${tookTokens} tokens and ${tookUsd} USD; nothing was booked, and the hold stays. Settle no more than is held, and report the rest to POST /api/v1/usage/events.`,
   }),
@@ -45,6 +48,7 @@ export const GatewayErrors = {
     code: 'hold_settled',
     status: 409,
     title: 'Settled before',
-    detail: 'This hold was settled before, with something else than this says; nothing was changed.',
+    detail:
+      'This hold was settled before, and stays as it was: it can be neither settled with something else nor released.',
   }),
 };

@@ -6,6 +6,7 @@ export const GenerateErrors = {
     code: 'provider_rejected',
     status: 400,
     title: 'Input refused by the provider',
+    sample: ['openai'],
     detail: (provider: string) =>
       `The provider "${provider}" refused the input, and nothing was charged. Most often "model" is unknown to it, or "prompt" or "max_tokens" is too large for the model: correct them and send again.`,
   }),
@@ -13,6 +14,7 @@ export const GenerateErrors = {
     code: 'provider_error',
     status: 502,
     title: 'Provider failed',
+    sample: ['openai'],
     detail: (provider: string) =>
       `The provider "${provider}" could not be reached or gave no usable answer, and nothing was charged. Try again, or choose another provider.`,
   }),
@@ -20,6 +22,7 @@ export const GenerateErrors = {
     code: 'provider_not_configured',
     status: 501,
     title: 'Provider not available',
+    sample: ['openai'],
     detail: (provider: string) =>
       `The provider "${provider}" is not set up on this service. Choose another provider.`,
   }),
@@ -27,6 +30,7 @@ export const GenerateErrors = {
     code: 'provider_rate_limited',
     status: 503,
     title: 'Provider takes no more requests',
+    sample: ['openai'],
     detail: (provider: string) =>
       `The provider "${provider}" takes no more requests from this service at the moment, and nothing was charged. Try again after the seconds in Retry-After, or in a minute when there are none, or choose another provider.`,
   }),
@@ -34,6 +38,7 @@ export const GenerateErrors = {
     code: 'provider_timeout',
     status: 504,
     title: 'Provider too slow',
+    sample: ['openai'],
     detail: (provider: string) =>
       `The provider "${provider}" did not answer in time, and nothing was charged. Try again, or ask for less: a smaller "max_tokens" or a shorter "prompt".`,
   }),
@@ -47,6 +52,7 @@ export const GenerateErrors = {
     code: 'stream_cut_off',
     status: 504,
     title: 'Stream cut off',
+    sample: [300],
     detail: (seconds: number) =>
       `The answer was not complete after ${seconds} seconds and was cut off. Charged is what had come by then, by an estimate. Ask for less: a smaller "max_tokens".`,
   }),

@@ -7,6 +7,7 @@ export const LimitErrors = {
     code: 'rate_limited',
     status: 429,
     title: 'Too many requests',
+    sample: ['api-key', 100, 'requests', 60],
     detail: (policy: string, limit: number, unit: Unit, windowSeconds: number) =>
       `The limit "${policy}" of ${limit} ${unit} in ${windowSeconds} s is used up. Wait as long as Retry-After says.`,
   }),
@@ -14,6 +15,7 @@ export const LimitErrors = {
     code: 'tokens_above_limit',
     status: 400,
     title: 'More tokens than the limit',
+    sample: [120_000, 'tokens-minute', 100_000],
     detail: (wanted: number, policy: string, limit: number) =>
       `This call may use ${wanted} tokens, and the limit "${policy}" is ${limit}. Ask for fewer max_tokens, or send a shorter prompt.`,
   }),

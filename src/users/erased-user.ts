@@ -1,5 +1,8 @@
 import type { User } from './user.entity';
 
+/** Below `.invalid`, which belongs to nobody (RFC 2606): every erased account has an address here, and no other has. */
+export const ERASED_DOMAIN = 'erased.invalid';
+
 /** What an account becomes that its owner has erased: nobody, with an address that nobody can have. */
 export function erasedUser(id: string, now: Date): Partial<User> {
   return {
@@ -23,5 +26,5 @@ export function isErased({ id, email }: Pick<User, 'id' | 'email'>): boolean {
 }
 
 function erasedEmail(id: string): string {
-  return `${id}@erased.invalid`;
+  return `${id}@${ERASED_DOMAIN}`;
 }

@@ -2,8 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { type EntityManager, Not } from 'typeorm';
 import { Clock } from '../common/clock';
 import { Audit, SYSTEM } from '../platform/audit/audit';
+import { Jobs } from '../platform/jobs/jobs';
 import { lockUser } from './lock-user';
 import { User } from './user.entity';
+
+/** The job that tells of an account (`userId`) whose address is another now, for whoever keeps a copy of it. */
+export const ADDRESS_CHANGED_JOB = 'address-changed';
 
 /** Which account has which e-mail address. */
 @Injectable()
@@ -11,6 +15,7 @@ export class UserAddresses {
   constructor(
     private readonly clock: Clock,
     private readonly audit: Audit,
+    private readonly jobs: Jobs,
   ) {}
 
   /**
@@ -25,6 +30,7 @@ export class UserAddresses {
   ): Promise<Pick<User, 'email' | 'isVerified' | 'isActive'>> {
     const { email: old, isVerified, isActive } = await lockUser(id, tx);
     await tx.update(User, { id }, { email, isVerified: true, updatedAt: this.clock.now() });
+    await this.jobs.send(ADDRESS_CHANGED_JOB, { userId: id }, tx);
     return { email: old, isVerified, isActive };
   }
 

@@ -165,6 +165,24 @@ describe('billing', () => {
     });
   });
 
+  describe('what it costs', () => {
+    it('is nothing when nothing was bought, whatever plan an operator has set', async () => {
+      const { token } = await t.make.user({ tierOverride: 'starter' });
+      expect(await info(token)).toMatchObject({
+        tier: 'starter',
+        tokens_included: 100_000,
+        cost_so_far_usd: 0,
+        forecast_cost_usd: 0,
+      });
+    });
+
+    it('is what the plan costs that was bought, also below another that an operator has set', async () => {
+      const { user } = await subscriber(t);
+      await t.db.update(User, { id: user.id }, { tierOverride: 'enterprise' });
+      expect(await info(user.token)).toMatchObject({ tier: 'enterprise', cost_so_far_usd: 29 });
+    });
+  });
+
   describe('checkout', () => {
     it('gives a page of Polar, and the same one again while it is open', async () => {
       const user = await t.make.user();
@@ -183,6 +201,52 @@ describe('billing', () => {
       t.clock.advance(3_600_000);
       expect((await post('checkout', user.token, { tier: 'starter' })).body.url).not.toBe(first.body.url);
       t.clock.reset();
+    });
+
+    it('gives another page that is to lead back to another place', async () => {
+      const user = await t.make.user();
+      const page = async (path: string): Promise<string> => {
+        const body = { tier: 'starter', return_url: `https://app.example.com/${path}` };
+        return String((await post('checkout', user.token, body)).body.url);
+      };
+      const first = await page('a');
+      expect(await page('a')).toBe(first);
+      const second = await page('b');
+      expect(second).not.toBe(first);
+      expect(await page('b')).toBe(second);
+    });
+
+    it('gives another page when the one before is open no more', async () => {
+      const user = await t.make.user();
+      const page = async (): Promise<string> =>
+        String((await post('checkout', user.token, { tier: 'starter' })).body.url);
+      const tell = async (status: string): Promise<void> => {
+        const id = randomUUID();
+        const checkout = { id, status, customer_id: null, external_customer_id: user.id };
+        await deliver(t, t.polar.store.deliver('checkout.updated', checkout));
+        await t.settled();
+      };
+      let last = await page();
+      await tell('open');
+      expect(await page()).toBe(last);
+      for (const status of ['confirmed', 'failed', 'expired', 'succeeded']) {
+        await tell(status);
+        const next = await page();
+        expect([status, next === last]).toEqual([status, false]);
+        last = next;
+      }
+    });
+
+    it('gives another page after the one before was paid, also when only the subscription was heard of', async () => {
+      const user = await t.make.user();
+      const first = (await post('checkout', user.token, { tier: 'starter' })).body.url;
+      const subscription = t.polar.store.subscribe(user.id, products.starter);
+      await sync(t, user.id);
+      subscription.status = 'canceled';
+      await sync(t, user.id);
+      const again = await post('checkout', user.token, { tier: 'starter' });
+      expect(again.status).toBe(200);
+      expect(again.body.url).not.toBe(first);
     });
 
     it('is made once for 20 requests in parallel', async () => {

@@ -26,6 +26,7 @@ interface Operation {
       string,
       {
         description: string;
+        headers?: Record<string, unknown>;
         content?: Record<string, { schema: Schema; examples?: Record<string, { value: unknown }> }>;
       }
     >
@@ -108,6 +109,28 @@ describe('the OpenAPI document', () => {
       return String(problem.status) !== status || problem.code !== code;
     });
     expect(wrong).toEqual([]);
+    const untold = examples.filter(({ value }) => {
+      const { title, detail } = value as { title: string; detail: string };
+      return detail === title || detail.includes('undefined');
+    });
+    expect(untold).toEqual([]);
+  });
+
+  it('names the headers of each answer', () => {
+    const namesOf = (operation: string, status: string): string[] =>
+      Object.keys(operations.find(({ name }) => name === operation)?.responses[status]?.headers ?? {}).sort();
+    const limits = ['RateLimit', 'RateLimit-Policy'];
+    expect(namesOf('GET /api/v1/auth/me', '200')).toEqual([...limits, 'X-Request-Id']);
+    expect(namesOf('GET /api/v1/auth/me', '401')).toEqual(['WWW-Authenticate', 'X-Request-Id']);
+    expect(namesOf('GET /api/v1/auth/me', '429')).toEqual([...limits, 'Retry-After', 'X-Request-Id']);
+    expect(namesOf('GET /api/v1/auth/me', '503')).toEqual(['Retry-After', 'X-Request-Id']);
+    expect(namesOf('POST /api/v1/generate', '200')).toContain('Idempotency-Replayed');
+    expect(namesOf('GET /api/v1/auth/usage/export', '200')).toContain('Content-Disposition');
+    expect(namesOf('GET /api/v1/auth/forward', '204')).toContain('X-Api-Key-Id');
+  });
+
+  it('lets problems have members that clients do not know (RFC 9457, 3.2)', () => {
+    expect(schemas.find(([name]) => name === 'Problem')?.[1]).not.toHaveProperty('additionalProperties');
   });
 
   it('describes every field and parameter, and gives an example of what to send', () => {
@@ -147,6 +170,8 @@ describe('the OpenAPI document', () => {
     const text = await page.text();
     expect(status).toBe(200);
     expect(headers.get('content-type')).toMatch(/^text\/html/);
+    expect(text).toContain('<meta name="viewport" content="width=device-width, initial-scale=1">');
+    expect(text).toContain('<title>Cortex Auth</title>');
     const policy = headers.get('content-security-policy') ?? '';
     const allowed = (directive: string): string =>
       (new RegExp(`(?:^|;)\\s*${directive} ([^;]*)`).exec(policy) ??
@@ -183,6 +208,7 @@ describe('the OpenAPI document', () => {
   it('is hidden with its page when the operator says so', async () => {
     const hidden = await startTestApp({ settings: { DOCS_ENABLED: 'false' } });
     try {
+      expect((await hidden.http.get('/')).body).toEqual({ message: 'Cortex Auth', version: '1.0.0' });
       for (const path of [
         '/docs',
         '/docs/',

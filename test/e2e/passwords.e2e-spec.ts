@@ -61,6 +61,19 @@ describe('passwords', () => {
   });
 
   describe('POST /auth/password/change', () => {
+    it('compares the new password with its repetition, where there is one', async () => {
+      const { token: bearer } = await t.make.user();
+      const change = (confirm_password: string): Promise<Answer> =>
+        t.http.post('/auth/password/change', {
+          bearer,
+          body: { current_password: PASSWORD, new_password: NEW_PASSWORD, confirm_password },
+        });
+      expect((await change('another good two')).body.errors).toEqual([
+        { field: 'confirm_password', message: 'must be the same as new_password' },
+      ]);
+      expect((await change(NEW_PASSWORD)).status).toBe(200);
+    });
+
     const change = (bearer: string, current: string, next = NEW_PASSWORD): Promise<Answer> =>
       t.http
         .from()

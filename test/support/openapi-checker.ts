@@ -21,7 +21,10 @@ export function useOpenApi(document: OpenAPIObject): void {
   // Most files see few of the answers, so each schema is compiled when it is first needed, and shared ones once.
   const ajv = new Ajv({ strict: false, allErrors: true, inlineRefs: false, validateSchema: false });
   addFormats(ajv);
-  ajv.addSchema({ $id: 'api', components: document.components });
+  // Clients must bear members that they do not know; this service sends none that are not documented.
+  const { schemas, ...others } = document.components ?? {};
+  const Problem = { ...schemas?.['Problem'], additionalProperties: false };
+  ajv.addSchema({ $id: 'api', components: { ...others, schemas: { ...schemas, Problem } } });
   const compile = (schema: object): (() => ValidateFunction) => {
     let compiled: ValidateFunction | undefined;
     return () => (compiled ??= ajv.compile(withRefsInto('api', schema)));

@@ -1,8 +1,9 @@
-import { Controller, Get } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { Controller, Get, Inject } from '@nestjs/common';
+import { ApiOkResponse, ApiOperation, ApiProperty, ApiPropertyOptional, ApiTags } from '@nestjs/swagger';
 import { SkipThrottle } from '@nestjs/throttler';
 import { Public } from '../../common/access';
 import { SERVICE_TITLE, VERSION } from '../../common/version';
+import { ENV, type Env } from '../../config/env';
 
 class RootDto {
   @ApiProperty({ example: SERVICE_TITLE, description: 'Name of the service.' })
@@ -11,8 +12,8 @@ class RootDto {
   @ApiProperty({ example: VERSION, description: 'Version of the service.' })
   version!: string;
 
-  @ApiProperty({ example: '/docs', description: 'Where the documentation is.' })
-  docs!: string;
+  @ApiPropertyOptional({ example: '/docs', description: 'Where the documentation is, when it is shown.' })
+  docs?: string;
 }
 
 @ApiTags('Health')
@@ -20,10 +21,12 @@ class RootDto {
 @SkipThrottle()
 @Controller()
 export class RootController {
+  constructor(@Inject(ENV) private readonly env: Env) {}
+
   @Get()
   @ApiOperation({ summary: 'What this is' })
   @ApiOkResponse({ type: RootDto, description: 'Name, version and where the documentation is.' })
   root(): RootDto {
-    return { message: SERVICE_TITLE, version: VERSION, docs: '/docs' };
+    return { message: SERVICE_TITLE, version: VERSION, ...(this.env.DOCS_ENABLED && { docs: '/docs' }) };
   }
 }

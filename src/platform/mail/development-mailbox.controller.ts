@@ -36,12 +36,15 @@ export class DevelopmentMailboxController {
   @Get('mailbox.json')
   @Header('cache-control', 'no-store')
   json(@Query() { to }: MailboxQueryDto): readonly KeptMail[] {
-    return this.mailbox.mails().filter((mail) => to === undefined || mail.to === to);
+    return this.mailbox.mails().filter((mail) => to === undefined || mail.to === to.toLowerCase());
   }
 }
 
 function mailHtml({ to, subject, text, html, sentAt }: KeptMail): string {
-  const linked = escapeHtml(text).replace(/https?:\/\/\S+/g, (url) => `<a href="${url}">${url}</a>`);
+  const linked = escapeHtml(text).replace(
+    /https?:\/\/\S*[^\s.,:;)]/g,
+    (url) => `<a href="${url}">${url}</a>`,
+  );
   return `<article><h2>${escapeHtml(subject)}</h2>
     <p>To ${escapeHtml(to)}, ${sentAt.toISOString()}</p><pre>${linked}</pre>
     <details><summary>HTML part</summary><pre>${escapeHtml(html)}</pre></details></article>`;

@@ -62,6 +62,7 @@ export class UsageReadingController {
   @ApiOkResponse({
     schema: { type: 'string', example: csvHeader },
     description: 'A file, with a line of names first.',
+    headers: { 'Content-Disposition': { $ref: '#/components/headers/Content-Disposition' } },
   })
   async export(
     @CurrentPrincipal() { userId }: UserPrincipal,

@@ -36,7 +36,8 @@ export class FakePolar {
   /** Every request that is not as the contract says; a test ends with `expect(...).toEqual([])`. */
   readonly violations: string[] = [];
   /** Asked about each request; by default the queue of {@link failNext} is used up, one fault a request. */
-  faultOf: (request: SeenRequest) => Fault | undefined = () => this.queue.shift();
+  faultOf: (request: SeenRequest) => Fault | undefined | Promise<Fault | undefined> = () =>
+    this.queue.shift();
   url = '';
 
   private readonly queue: Fault[] = [];
@@ -91,7 +92,7 @@ export class FakePolar {
       body: text ? (JSON.parse(text) as unknown) : undefined,
     };
     this.requests.push(seen);
-    const fault = this.faultOf(seen);
+    const fault = await this.faultOf(seen);
     if (fault === 'hang') {
       this.hanging.add(response);
       return;

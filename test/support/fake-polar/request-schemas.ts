@@ -63,7 +63,11 @@ export const requestSchemas: Readonly<Record<string, object>> = {
     },
     ['email'],
   ),
-  'PATCH /v1/customers/{}': closed({ external_id: { type: 'string', minLength: 1 }, metadata }),
+  'PATCH /v1/customers/{}': closed({
+    external_id: { type: 'string', minLength: 1 },
+    email: { type: 'string', format: 'email' },
+    metadata,
+  }),
   'POST /v1/checkouts/': closed(
     {
       products: { type: 'array', items: uuid, minItems: 1 },

@@ -105,6 +105,8 @@ function updateCustomer(store: PolarStore, { body }: PolarRequest, id: string): 
     customer.external_id !== body.external_id
   )
     throw Refusal.invalid(['body', 'external_id'], 'Customer external ID cannot be updated.');
+  if ([...store.customers.values()].some((one) => one !== customer && one.email === body.email))
+    throw Refusal.invalid(['body', 'email'], 'A customer with this email address already exists.');
   return store.customerBody(Object.assign(customer, body));
 }
 
