@@ -12,7 +12,7 @@ describe('health', () => {
 
   it('names the service at the root', async () => {
     const { body } = await t.http.get('/');
-    expect(body).toEqual({ message: 'Cortex Auth', version: '1.0.0', docs: '/docs' });
+    expect(body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0', docs: '/docs' });
   });
 
   itAlone('inside')('is healthy, live and ready with a database', async () => {

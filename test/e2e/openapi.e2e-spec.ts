@@ -171,7 +171,7 @@ describe('the OpenAPI document', () => {
     expect(status).toBe(200);
     expect(headers.get('content-type')).toMatch(/^text\/html/);
     expect(text).toContain('<meta name="viewport" content="width=device-width, initial-scale=1">');
-    expect(text).toContain('<title>Cortex Auth</title>');
+    expect(text).toContain('<title>Cortex Memory Auth API</title>');
     const policy = headers.get('content-security-policy') ?? '';
     const allowed = (directive: string): string =>
       (new RegExp(`(?:^|;)\\s*${directive} ([^;]*)`).exec(policy) ??
@@ -208,7 +208,7 @@ describe('the OpenAPI document', () => {
   it('is hidden with its page when the operator says so', async () => {
     const hidden = await startTestApp({ settings: { DOCS_ENABLED: 'false' } });
     try {
-      expect((await hidden.http.get('/')).body).toEqual({ message: 'Cortex Auth', version: '1.0.0' });
+      expect((await hidden.http.get('/')).body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0' });
       for (const path of [
         '/docs',
         '/docs/',
