@@ -8,8 +8,8 @@ const common: ReadonlySet<string> = new Set(dictionary['passwords-common']);
 /** What the product is called is the first thing to be tried. */
 const productWords: ReadonlySet<string> = new Set([
   'cortex',
+  'cortexauth',
   'cortexmemory',
-  'cortexmemoryauthapi',
   squeeze(SERVICE_TITLE),
 ]);
 
