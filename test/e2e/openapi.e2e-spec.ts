@@ -208,7 +208,10 @@ describe('the OpenAPI document', () => {
   it('is hidden with its page when the operator says so', async () => {
     const hidden = await startTestApp({ settings: { DOCS_ENABLED: 'false' } });
     try {
-      expect((await hidden.http.get('/')).body).toEqual({ message: 'Cortex Memory Auth API', version: '1.0.0' });
+      expect((await hidden.http.get('/')).body).toEqual({
+        message: 'Cortex Memory Auth API',
+        version: '1.0.0',
+      });
       for (const path of [
         '/docs',
         '/docs/',
