@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { Server } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { createApp } from './app.setup';
 import { ConfigurationError, type Env, loadEnv } from './config/env';
@@ -14,8 +15,15 @@ const QUIET_TURN_MS = 0.2;
 /** A process that is never quiet stops all the same. */
 const QUIET_WAIT_MS = 1_000;
 
+/**
+ * By how much the heap may outgrow what lives in it before it is collected, in per cent. Left to itself, V8 lets that
+ * become three times as much under load, and is no faster for it.
+ */
+const HEAP_GROWTH_PERCENT = 15;
+
 /** Starts the service: settings, database, application, listener; then runs until a signal. */
 async function main(): Promise<void> {
+  setFlagsFromString(`--heap-growing-percent=${HEAP_GROWTH_PERCENT}`);
   const env = loadEnv();
   const log = createLog(env.LOG_LEVEL);
   const started: Started = {};

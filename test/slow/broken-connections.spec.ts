@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeCaller } from '../../bench/support/service.mjs';
 import { FaultyProxy } from '../support/faulty-proxy';
 import { type Answer, Customer, type Request } from '../system/support/customer';
 import { halfDone } from '../system/support/half-done';
@@ -25,13 +24,7 @@ beforeAll(async () => {
     proxy = await FaultyProxy.start(databaseUrl);
     return proxy.url;
   });
-  const url = pair.urls[0] ?? '';
-  apiKeys = await pair.asOwner(async (db) => {
-    const free = await makeCaller(url, db, 'free');
-    const capped = await makeCaller(url, db, 'capped');
-    await db.query(`UPDATE users SET monthly_budget_usd = 100000 WHERE email = 'capped@example.com'`);
-    return [free.apiKey, capped.apiKey];
-  });
+  apiKeys = await pair.makeFreeAndCappedKeys();
 });
 
 afterAll(async () => {

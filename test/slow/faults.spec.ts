@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeCaller } from '../../bench/support/service.mjs';
 import { generate, MeteredLoad } from '../system/support/metered-load';
 import { ServicePair } from '../system/support/service-pair';
 import { until } from '../system/support/service-process';
@@ -68,13 +67,7 @@ const faults: Fault[] = [
 
 beforeAll(async () => {
   pair = await ServicePair.start();
-  const url = pair.urls[0] ?? '';
-  apiKeys = await pair.asOwner(async (db) => {
-    const free = await makeCaller(url, db, 'free');
-    const capped = await makeCaller(url, db, 'capped');
-    await db.query(`UPDATE users SET monthly_budget_usd = 100000 WHERE email = 'capped@example.com'`);
-    return [free.apiKey, capped.apiKey];
-  });
+  apiKeys = await pair.makeFreeAndCappedKeys();
 });
 
 afterAll(() => pair.end());

@@ -1,6 +1,5 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeCaller } from '../../bench/support/service.mjs';
 import { FakeProvider } from '../support/fake-providers';
 import { ServicePair } from '../system/support/service-pair';
 import { until } from '../system/support/service-process';
@@ -52,13 +51,7 @@ beforeAll(async () => {
     OPENAI_BASE_URL: fake.baseUrl,
     PROVIDER_TIMEOUT_SECONDS: String(TIMEOUT_SECONDS),
   });
-  const url = pair.urls[0] ?? '';
-  apiKeys = await pair.asOwner(async (db) => {
-    const free = await makeCaller(url, db, 'free');
-    const capped = await makeCaller(url, db, 'capped');
-    await db.query(`UPDATE users SET monthly_budget_usd = 100000 WHERE email = 'capped@example.com'`);
-    return [free.apiKey, capped.apiKey];
-  });
+  apiKeys = await pair.makeFreeAndCappedKeys();
   const wholes = [await stream(0, 'echo'), await stream(0, 'openai')].map(({ text }) => tokensOf(text) ?? 0);
   wholeTokens = { echo: wholes[0] ?? 0, openai: wholes[1] ?? 0 };
 });

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import { makeCaller } from '../../../bench/support/service.mjs';
 import { createDataSource } from '../../../src/data-source';
 import {
   type EmbeddedPostgres,
@@ -60,6 +61,17 @@ export class ServicePair {
     } finally {
       await db.end();
     }
+  }
+
+  /** Signs up two users. @returns a key of one without a cap, and of one with. */
+  async makeFreeAndCappedKeys(): Promise<string[]> {
+    const url = this.urls[0] ?? '';
+    return this.asOwner(async (db) => {
+      const free = await makeCaller(url, db, 'free');
+      const capped = await makeCaller(url, db, 'capped');
+      await db.query(`UPDATE users SET monthly_budget_usd = 100000 WHERE email = 'capped@example.com'`);
+      return [free.apiKey, capped.apiKey];
+    });
   }
 
   /** What `pg_ctl stop -m immediate` does: the server ends without a last word. */
