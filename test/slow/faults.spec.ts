@@ -39,7 +39,7 @@ const faults: Fault[] = [
       await Promise.all(killed.map((service) => service.kill()));
     },
     heal: async () => {
-      for (const service of pair.services) if (!service.isRunning) await service.start();
+      await Promise.all(pair.services.filter(({ isRunning }) => !isRunning).map((service) => service.start()));
     },
   },
   {
