@@ -39,7 +39,9 @@ const faults: Fault[] = [
       await Promise.all(killed.map((service) => service.kill()));
     },
     heal: async () => {
-      await Promise.all(pair.services.filter(({ isRunning }) => !isRunning).map((service) => service.start()));
+      await Promise.all(
+        pair.services.filter(({ isRunning }) => !isRunning).map((service) => service.start()),
+      );
     },
   },
   {
