@@ -105,7 +105,9 @@ describe('access', () => {
     const requests = guarded().flatMap((route) =>
       [route.method, 'HEAD'].flatMap((method) => {
         const path = pathOf(route);
-        return [path, ...spellings(path)].map((target) => ({ route, method, target }));
+        // Only what answers GET answers HEAD.
+        const isAnswered = method === route.method || route.method === 'GET';
+        return [path, ...(isAnswered ? spellings(path) : [])].map((target) => ({ route, method, target }));
       }),
     );
     expect(requests.length).toBeGreaterThan(500);

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import Ajv, { type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
@@ -10,14 +12,20 @@ interface CheckedOperation {
   readonly responses: Map<string, Map<string, () => ValidateFunction>>;
 }
 
-let operations: CheckedOperation[] | undefined;
+declare global {
+  /** Of the document, which is read and compiled once for all files of a worker. */
+  var checkedOperations: CheckedOperation[] | undefined;
+}
+
+const DOCUMENT = join(__dirname, '../../docs/openapi.json');
 /** Pages for people, which are not part of the API. */
 const UNDOCUMENTED =
   /^\/(docs|dev|verify-email|not-me|confirm-email|undo-email|reset-password|stop-two-factor-reset|openapi)/;
 const SECRET_FIELDS = /"(password|password_hash|passwordHash|key_hash|keyHash|stack|sql|query)":/;
 
-/** Sets the document that every answer is held against from now on. */
-export function useOpenApi(document: OpenAPIObject): void {
+/** What every answer is held against; the test of the document holds that against the service. */
+function readOperations(): CheckedOperation[] {
+  const document = JSON.parse(readFileSync(DOCUMENT, 'utf8')) as OpenAPIObject;
   // Most files see few of the answers, so each schema is compiled when it is first needed, and shared ones once.
   const ajv = new Ajv({ strict: false, allErrors: true, inlineRefs: false, validateSchema: false });
   addFormats(ajv);
@@ -30,7 +38,7 @@ export function useOpenApi(document: OpenAPIObject): void {
     return () => (compiled ??= ajv.compile(withRefsInto('api', schema)));
   };
 
-  operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(
       methods as Record<
         string,
@@ -58,7 +66,8 @@ function withRefsInto(id: string, schema: object): object {
 export function checkAnswer(method: string, path: string, { status, headers, text, body }: Answer): void {
   if (SECRET_FIELDS.test(text))
     throw new Error(`${method} ${path} answered with a field that must never leave: ${text}`);
-  if (!operations || UNDOCUMENTED.test(path)) return;
+  if (UNDOCUMENTED.test(path)) return;
+  const operations = (globalThis.checkedOperations ??= readOperations());
   const type = (headers.get('content-type') ?? '').split(';')[0] ?? '';
   const operation = operations.find(
     (candidate) => candidate.method === method && candidate.pattern.test(path),

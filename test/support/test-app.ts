@@ -12,7 +12,6 @@ import { createAdapter, setUpApp } from '../../src/app.setup';
 import { Clock } from '../../src/common/clock';
 import { type Env, parseEnv } from '../../src/config/env';
 import { entities } from '../../src/data-source';
-import { buildOpenApi } from '../../src/openapi';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
 import { DevelopmentMailbox, type KeptMail } from '../../src/platform/mail/development-mailbox';
 import { createLog } from '../../src/platform/observability/log';
@@ -21,7 +20,6 @@ import { asApplication, copyDatabase } from './database';
 import { Factory } from './factory';
 import { Http } from './http';
 import { jobsSettled } from './jobs';
-import { useOpenApi } from './openapi-checker';
 import { isSearched, storedRows, strayedSecrets } from './secret-search';
 import { TestClock } from './test-clock';
 
@@ -169,7 +167,6 @@ export async function startTestApp({ settings = {}, databaseUrl }: TestAppOption
   const others = isCluster ? [await build()] : [];
   const url = await app.getUrl();
   const balancer = isCluster ? await balance([app, ...others]) : undefined;
-  useOpenApi(buildOpenApi(app));
 
   const keepsMail = env.SMTP_URL === undefined && !env.isProduction;
   const mailboxes = mailboxesOf(

@@ -1,37 +1,15 @@
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { migrations } from '../../migrations';
 import { openEmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/database/embedded-postgres';
-import {
-  type Ended,
-  environment,
-  killProcessesOf,
-  NpmService,
-  type Place,
-  processesOf,
-  root,
-  run,
-} from './support/npm-service';
+import { call, generate, logIn, signUp } from './support/npm-caller';
+import { type Ended, killProcessesOf, NpmService, processesOf, root, run } from './support/npm-service';
 import { buildService, freePort, until } from './support/service-process';
 
-const isRoot = process.getuid?.() === 0;
 const isLinux = process.platform === 'linux';
-const nobody = { uid: 65_534, gid: 65_534 };
-const PASSWORD = 'correct horse battery staple';
 const LIMIT_MS = 120_000;
 
 jest.setTimeout(LIMIT_MS);
@@ -121,16 +99,6 @@ describe('NODE_ENV=production npm start', () => {
     expect(ended.code).toBe(1);
     expect(configurationFaults(ended)).toEqual(required.map((name) => `${name} is required in production.`));
     expect(existsSync(data.DATA_DIR)).toBe(false);
-  });
-
-  it('says so too where nothing was built yet, beside what to do about that', async () => {
-    const clone = copyProject(join(base, 'unbuilt'), false);
-    rmSync(join(clone, 'dist'), { recursive: true });
-    const ended = await run(['npm', 'start'], { NODE_ENV: 'production', PORT: '0' }, { cwd: clone });
-
-    expect(ended.code).toBe(1);
-    expect(ended.stderr).toContain('npm run build');
-    for (const name of required) expect(ended.stderr).toContain(`${name} is required in production.`);
   });
 
   it('refuses sample secrets and unsafe addresses, and prints none of the values', async () => {
@@ -234,9 +202,7 @@ describe('npm run admin', () => {
 
   it('explains what it cannot do on standard error', async () => {
     const cases: [args: string[], text: RegExp][] = [
-      [['tier', 'who@example.com', 'starter'], /There is no account who@example\.com/],
       [['promote', 'who@example.com'], /There is no account who@example\.com/],
-      [['demote', 'who@example.com'], /There is no account who@example\.com/],
       [['tier', 'who@example.com', 'gold'], /no tier "gold".*free, starter/],
       [[], /Usage:/],
     ];
@@ -291,83 +257,6 @@ describe('npm run db:check', () => {
   });
 });
 
-const whyNotRoot = isRoot && isLinux ? undefined : 'the tests do not run as root on Linux';
-const whyNotNobody =
-  whyNotRoot ?? (canNobodyRun('npm', '--version') ? undefined : 'nobody cannot run npm here');
-for (const why of new Set([whyNotRoot, whyNotNobody])) {
-  if (why) process.stderr.write(`Skipped: starts of a clone as another user, for ${why}.\n`);
-}
-
-describe('a clone', () => {
-  (whyNotNobody ? it.skip : it)('of an ordinary user starts, works and ends', async () => {
-    const home = join(base, 'ordinary');
-    mkdirSync(home, { mode: 0o700 });
-    const canFollowLinks = canNobodyRun('test', '-r', join(root, 'node_modules', 'fastify', 'package.json'));
-    const clone = copyProject(join(home, 'clone'), !canFollowLinks);
-    // Not Node's own: it would have to tell links from folders, and the links lead to the real packages.
-    expect(spawnSync('chown', ['-Rh', `${nobody.uid}:${nobody.gid}`, home]).status).toBe(0);
-
-    await startsAndEnds(clone, home, nobody);
-  });
-
-  (whyNotRoot ? it.skip : it)(
-    'of root under a home that only root can enter starts, works and ends',
-    async () => {
-      const home = join(base, 'closed');
-      mkdirSync(home, { mode: 0o700 });
-
-      await startsAndEnds(copyProject(join(home, 'clone'), false), home);
-    },
-  );
-});
-
-/** Without any setting but a free port: the data goes where it goes by default. */
-async function startsAndEnds(clone: string, home: string, identity: Place = {}): Promise<void> {
-  const place = { cwd: clone, ...identity };
-  const own = { HOME: home, npm_config_cache: join(home, '.npm'), PORT: '0' };
-  const started = await NpmService.start(own, place);
-
-  const { token, apiKey } = await signUp(started, 'somebody@example.com');
-  await generate(started, apiKey);
-
-  expect(await call(started, 'GET', 'auth/usage/stats', token)).toMatchObject({ total_requests: 1 });
-  expect(readdirSync(join(clone, '.data'))).toContain('secrets.json');
-  expect(await started.interrupt()).toMatchObject({ code: 0, signal: null });
-  expect(processesOf(home)).toEqual([]);
-}
-
-/**
- * A built copy of the project with PostgreSQL's programs in it. The other packages are links, as they would take
- * minutes to copy, unless `whole`: that is for an account that cannot follow the links.
- */
-function copyProject(clone: string, whole: boolean): string {
-  const parts = [
-    'package.json',
-    'package-lock.json',
-    'tsconfig.json',
-    'tsconfig.build.json',
-    'scripts',
-    'src',
-    'migrations',
-  ];
-  for (const part of parts) cpSync(join(root, part), join(clone, part), { recursive: true });
-  cpSync(join(root, 'dist'), join(clone, 'dist'), { recursive: true, dereference: true });
-  const packages = join(clone, 'node_modules');
-  mkdirSync(packages);
-  for (const name of readdirSync(join(root, 'node_modules'))) {
-    const original = join(root, 'node_modules', name);
-    if (whole || name === '@embedded-postgres') {
-      cpSync(original, join(packages, name), { recursive: true, verbatimSymlinks: true });
-    } else symlinkSync(original, join(packages, name));
-  }
-  return clone;
-}
-
-function canNobodyRun(file: string, ...args: string[]): boolean {
-  const env = environment({ npm_config_cache: '/nonexistent' });
-  return isRoot && spawnSync(file, args, { ...nobody, cwd: '/', env, stdio: 'ignore' }).status === 0;
-}
-
 /** A server that no service owns, and a connection to it. */
 async function externalPostgres(
   directory: string,
@@ -419,43 +308,4 @@ function configurationFaults({ stderr }: Ended): string[] {
 
 function admin(settings: Readonly<Record<string, string>>, ...args: string[]): Promise<Ended> {
   return run(['npm', 'run', '--silent', 'admin', '--', ...args], settings);
-}
-
-async function signUp(at: NpmService, email: string): Promise<{ token: string; apiKey: string }> {
-  await call(at, 'POST', 'auth/register', undefined, { email, password: PASSWORD });
-  const { access_token: token } = await logIn(at, email);
-  const { api_key: apiKey } = await call<{ api_key: string }>(at, 'POST', 'auth/api-keys', token, {
-    name: 'test',
-  });
-  return { token, apiKey };
-}
-
-function logIn(at: NpmService, email: string): Promise<{ access_token: string }> {
-  return call(at, 'POST', 'auth/login', undefined, { email, password: PASSWORD });
-}
-
-function generate(at: NpmService, apiKey: string): Promise<unknown> {
-  return call(at, 'POST', 'generate', apiKey, { user_id: 'somebody', prompt: 'Hello.', provider: 'echo' });
-}
-
-/** @throws Error when the answer is not 200. */
-async function call<T>(
-  at: NpmService,
-  method: string,
-  path: string,
-  bearer?: string,
-  body?: object,
-): Promise<T> {
-  const answer = await fetch(`${at.url}/api/v1/${path}`, {
-    method,
-    headers: {
-      connection: 'close',
-      ...(bearer && { authorization: `Bearer ${bearer}` }),
-      ...(body && { 'content-type': 'application/json' }),
-    },
-    body: body && JSON.stringify(body),
-  });
-  const text = await answer.text();
-  if (answer.status !== 200) throw new Error(`${method} ${path} answered ${answer.status}: ${text}`);
-  return JSON.parse(text) as T;
 }
