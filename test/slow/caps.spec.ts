@@ -68,7 +68,7 @@ it(`M4: holds when processes are killed in between, and leaves nothing held; ${r
     const watch = await watchCap(pair.databaseUrl, id, String(BUDGET_USD));
     const victim = pair.services[round % 2];
     const calls = callAtOnce(key);
-    await pair.asOwner((db) => until(async () => (await countHolds(db)) > 0, LIMIT_MS));
+    await until(async () => (await leftOf(id)) < ROOM, LIMIT_MS);
     await sleep(randomInt(KILL_DELAY_MS_MAX));
     await victim?.kill();
     const outcomes = await calls;
