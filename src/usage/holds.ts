@@ -1,7 +1,9 @@
-import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { EntityManager, LessThanOrEqual } from 'typeorm';
 import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
+import { LOG } from '../common/log-token';
 import { queryPrepared } from '../platform/database/prepared-statements';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal } from './caps';
@@ -37,9 +39,10 @@ export class Holds implements OnApplicationShutdown {
   private readonly unreleased: Held[] = [];
   private sweeping: Promise<void> | undefined;
   private readonly timer = setInterval(() => {
-    // What fails here is tried again at the next turn.
     this.sweeping ??= this.sweep()
-      .catch(() => undefined)
+      .catch((error: unknown) => {
+        this.log.warn({ err: error }, 'holds that nobody came back for were not let go of; tried again soon');
+      })
       .finally(() => (this.sweeping = undefined));
   }, SWEEP_MS).unref();
 
@@ -48,6 +51,7 @@ export class Holds implements OnApplicationShutdown {
     private readonly clock: Clock,
     private readonly alerts: Alerts,
     private readonly ledger: Ledger,
+    @Inject(LOG) private readonly log: Logger,
   ) {}
 
   /**
