@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { Agent } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { generate, MeteredLoad } from '../system/support/metered-load';
+import { generate, MeteredLoad, type Outcome } from '../system/support/metered-load';
 import { ServicePair } from '../system/support/service-pair';
 import { until } from '../system/support/service-process';
 
@@ -120,9 +120,14 @@ async function strikeAndHeal(fault: Fault, load: MeteredLoad): Promise<number> {
 async function untilServed(url: string): Promise<void> {
   const agent = new Agent();
   for (const apiKey of apiKeys) {
-    const isServed = async (): Promise<boolean> =>
-      (await generate(agent, url, apiKey, 'again')).requestId !== undefined;
-    await until(isServed, RECOVERY_MS_MAX);
+    let last: Outcome = {};
+    const isServed = async (): Promise<boolean> => {
+      last = await generate(agent, url, apiKey, 'again');
+      return last.requestId !== undefined;
+    };
+    await until(isServed, RECOVERY_MS_MAX).catch((error: unknown) => {
+      throw new Error(`${url} still answers ${last.refusal ?? 'nothing'}.`, { cause: error });
+    });
   }
 }
 
