@@ -1,3 +1,4 @@
+import type { ClientBase } from 'pg';
 import { DefaultNamingStrategy, type DataSourceOptions } from 'typeorm';
 import { migrations } from '../../../migrations';
 
@@ -34,8 +35,17 @@ export function dataSourceOptions(url: string, poolMax: number, queryTimeoutMs?:
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       query_timeout: queryTimeoutMs,
       keepAlive: true,
+      onConnect: surviveBreaks,
     },
   };
+}
+
+/**
+ * Whoever takes a connection from the pool begins to listen to it a moment later, and one that breaks in between would
+ * end the process. Its next statement tells of the break all the same.
+ */
+function surviveBreaks(client: ClientBase): void {
+  client.on('error', () => undefined);
 }
 
 function snakeCase(text: string): string {

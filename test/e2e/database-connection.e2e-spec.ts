@@ -1,0 +1,64 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Server } from 'node:net';
+import { DataSource } from 'typeorm';
+import { dataSourceOptions } from '../../src/platform/database/data-source-options';
+import { startTestApp, type TestApp } from '../support/test-app';
+
+/** What PostgreSQL says last of a connection's start: ReadyForQuery, idle. */
+const READY = Buffer.from('5a0000000549', 'hex');
+const FATAL_FIELDS = 'SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0';
+/** What it says of one that `pg_terminate_backend` ends: ErrorResponse. */
+const FATAL = Buffer.concat([
+  Buffer.from('E'),
+  Buffer.from([0, 0, 0, FATAL_FIELDS.length + 4]),
+  Buffer.from(FATAL_FIELDS),
+]);
+
+describe('a connection to the database', () => {
+  let t: TestApp;
+  let proxy: Server;
+  let source: DataSource;
+  let endsWhenReady = false;
+
+  beforeAll(async () => {
+    t = await startTestApp();
+    const { hostname, port } = new URL(t.databaseUrl);
+    proxy = createServer((client) => {
+      const server = connect(Number(port), hostname);
+      for (const socket of [client, server]) {
+        socket.on('error', () => undefined);
+        socket.on('close', () => {
+          client.destroy();
+          server.destroy();
+        });
+      }
+      client.pipe(server);
+      server.on('data', (chunk: Buffer) => {
+        if (endsWhenReady && chunk.subarray(-READY.length).equals(READY))
+          client.end(Buffer.concat([chunk, FATAL]));
+        else client.write(chunk);
+      });
+    }).listen(0, '127.0.0.1');
+    await once(proxy, 'listening');
+    const url = Object.assign(new URL(t.databaseUrl), {
+      host: `127.0.0.1:${(proxy.address() as AddressInfo).port}`,
+    });
+    source = await new DataSource(dataSourceOptions(url.href, 2)).initialize();
+  });
+
+  afterAll(async () => {
+    await source.destroy();
+    proxy.close();
+    await t.close();
+  });
+
+  it('that ends in the moment in which it is ready fails its statement, and not the process; the next one works', async () => {
+    const taken = source.createQueryRunner();
+    await taken.connect();
+    endsWhenReady = true;
+    await expect(source.query('SELECT 1')).rejects.toThrow();
+    endsWhenReady = false;
+    expect(await source.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await taken.release();
+  });
+});
