@@ -89,12 +89,12 @@ export class ApiKeysController {
     ApiKeyErrors.rateLimitAbovePlan,
   )
   async change(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Param() { id }: IdDto,
     @Body() body: ChangeApiKeyDto,
     @Origin() origin: RequestOrigin,
   ): Promise<ApiKeyDto> {
-    const key = await this.apiKeys.change(userId, id, toSettings(body), origin);
+    const key = await this.apiKeys.change(principal, id, toSettings(body), origin);
     return ApiKeyDto.from(key, this.clock.now());
   }
 

@@ -8,7 +8,6 @@ import { type Actor, Audit } from '../platform/audit/audit';
 import { Mailer } from '../platform/mail/mailer';
 import { lockForSession } from '../users/lock-user';
 import { plans } from '../users/plans';
-import { User } from '../users/user.entity';
 import { ApiKeyAuthenticator } from './api-key-authenticator';
 import { ApiKey } from './api-key.entity';
 import { generateApiKey } from './api-key-secret';
@@ -119,17 +118,17 @@ export class ApiKeysService {
    * @throws ApiError as {@link create}, `api_key_not_found`, `api_key_inactive`.
    */
   async change(
-    userId: string,
+    owner: Pick<UserPrincipal, 'userId' | 'sessionId'>,
     id: string,
     changes: Partial<KeySettings>,
     origin: RequestOrigin,
   ): Promise<ApiKeyWithVersions> {
     checkSettings(changes, this.permissions, this.clock.now());
+    const { userId } = owner;
     await this.db.transaction(async (tx) => {
+      const { tier } = await lockForSession(owner, tx);
       const key = await lockActive(userId, id, tx);
-      const owner = await tx.findOneByOrFail(User, { id: userId });
-      if (changes.rateLimitPerMinute !== undefined)
-        rateWithinPlan(changes.rateLimitPerMinute, plans[owner.tier]);
+      if (changes.rateLimitPerMinute !== undefined) rateWithinPlan(changes.rateLimitPerMinute, plans[tier]);
       const names = Object.keys(changes);
       if (names.length === 0) return;
       await tx.update(ApiKey, { id }, changes);

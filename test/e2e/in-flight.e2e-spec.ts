@@ -104,6 +104,30 @@ describeAlone('inside')('requests under way', () => {
     expect(left).toEqual([]);
   });
 
+  it.each([
+    ['POST', '/auth/api-keys', { name: 'another' }],
+    ['POST', '/auth/api-keys/{id}/rotate', {}],
+    ['PATCH', '/auth/api-keys/{id}', { monthly_budget_usd: null }],
+  ] as const)(
+    'S4: of a session that has just ended elsewhere leave its keys alone: %s %s',
+    async (method, path, body) => {
+      const user = await t.make.user();
+      const { id } = await t.make.apiKey({ userId: user.id, monthlyBudgetUsd: '1' });
+      expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
+      const stored = (): Promise<unknown> =>
+        t.db.query(
+          `SELECT key.*, version.id FROM api_keys key JOIN api_key_versions version ON api_key_id = key.id
+         WHERE user_id = $1`,
+          [user.id],
+        );
+      const before = await stored();
+      await t.db.query('DELETE FROM sessions WHERE user_id = $1', [user.id]);
+      const answer = await t.http.send(method, path.replace('{id}', id), { bearer: user.token, body });
+      expect(answer.body.code).toBe('invalid_token');
+      expect(await stored()).toEqual(before);
+    },
+  );
+
   describe('lock the account before anything else of it, so that no two wait for each other:', () => {
     const waiting = async (): Promise<boolean> => {
       const [row] = await t.db.query<{ count: number }[]>(
