@@ -32,12 +32,12 @@ export class BudgetController {
   })
   @ApiOkResponse({ type: BudgetDto, description: 'The caps of the account and their standing.' })
   async set(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { monthly_budget_usd }: SetBudgetDto,
     @Origin() origin: RequestOrigin,
   ): Promise<BudgetDto> {
-    await this.budgets.setForAccount(userId, monthly_budget_usd, origin);
-    return toDto(await this.budgets.ofAccount(userId));
+    await this.budgets.setForAccount(principal, monthly_budget_usd, origin);
+    return toDto(await this.budgets.ofAccount(principal.userId));
   }
 }
 

@@ -5,7 +5,9 @@ import { budgetColumn } from '../common/budget';
 import { Clock } from '../common/clock';
 import { parseUsd } from '../common/money';
 import type { RequestOrigin } from '../common/origin';
+import type { UserPrincipal } from '../common/principal';
 import { Audit } from '../platform/audit/audit';
+import { lockForSession } from '../users/lock-user';
 import { plans } from '../users/plans';
 import { UsersService } from '../users/users.service';
 import { monthOf, nextMonth, type Standing } from './caps';
@@ -59,9 +61,18 @@ export class BudgetService {
     };
   }
 
-  /** Caps what the account's calls may cost in a month, in dollars; null takes the cap away. In force within a second. */
-  async setForAccount(userId: string, budgetUsd: number | null, origin: RequestOrigin): Promise<void> {
+  /**
+   * Caps what the account's calls may cost in a month, in dollars; null takes the cap away. In force within a second.
+   * @throws ApiError `invalid_token` when the session has ended meanwhile.
+   */
+  async setForAccount(
+    owner: Pick<UserPrincipal, 'userId' | 'sessionId'>,
+    budgetUsd: number | null,
+    origin: RequestOrigin,
+  ): Promise<void> {
+    const { userId } = owner;
     await this.db.transaction(async (tx) => {
+      await lockForSession(owner, tx);
       await this.users.setMonthlyBudget(userId, budgetColumn(budgetUsd), tx);
       const details = { monthly_budget_usd: budgetColumn(budgetUsd) };
       await this.audit.record(

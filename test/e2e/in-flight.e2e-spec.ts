@@ -108,15 +108,17 @@ describeAlone('inside')('requests under way', () => {
     ['POST', '/auth/api-keys', { name: 'another' }],
     ['POST', '/auth/api-keys/{id}/rotate', {}],
     ['PATCH', '/auth/api-keys/{id}', { monthly_budget_usd: null }],
+    ['PUT', '/auth/usage/budget', { monthly_budget_usd: null }],
   ] as const)(
-    'S4: of a session that has just ended elsewhere leave its keys alone: %s %s',
+    'S4: of a session that has just ended elsewhere leave its keys and caps alone: %s %s',
     async (method, path, body) => {
-      const user = await t.make.user();
+      const user = await t.make.user({ monthlyBudgetUsd: '5' });
       const { id } = await t.make.apiKey({ userId: user.id, monthlyBudgetUsd: '1' });
       expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
       const stored = (): Promise<unknown> =>
         t.db.query(
-          `SELECT key.*, version.id FROM api_keys key JOIN api_key_versions version ON api_key_id = key.id
+          `SELECT users.monthly_budget_usd AS budget, key.*, version.id
+         FROM users JOIN api_keys key ON user_id = users.id JOIN api_key_versions version ON api_key_id = key.id
          WHERE user_id = $1`,
           [user.id],
         );
