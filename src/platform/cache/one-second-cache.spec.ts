@@ -29,11 +29,6 @@ function setUp(rows: Record<string, string>) {
   };
 }
 
-/** Resolves behind what this turn of the event loop and the next one do. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-}
-
 describe('OneSecondCache', () => {
   it('reads all keys of one turn with one statement, and then believes them', async () => {
     const { cache, statements } = setUp({ a: '1', b: '2' });
@@ -52,38 +47,6 @@ describe('OneSecondCache', () => {
     expect(await cache.get('a')).toBe('2');
   });
 
-  it('reads again in the second half of the second, once, and nobody waits for it', async () => {
-    const { cache, table, statements, advance, hold } = setUp({ a: '1' });
-    await cache.get('a');
-    table.set('a', '2');
-    advance(499);
-    expect(await cache.get('a')).toBe('1');
-    expect(statements).toHaveLength(1);
-    advance(1);
-    const release = hold();
-    expect(await Promise.all([cache.get('a'), cache.get('a')])).toEqual(['1', '1']);
-    await turn();
-    expect(await cache.get('a')).toBe('1');
-    release();
-    await turn();
-    expect(await cache.get('a')).toBe('2');
-    expect(statements).toHaveLength(2);
-  });
-
-  it('is still a second behind at most when reading again fails or takes long', async () => {
-    const { cache, table, advance, hold } = setUp({ a: '1' });
-    await cache.get('a');
-    advance(500);
-    const release = hold();
-    await cache.get('a');
-    await turn();
-    table.set('a', '2');
-    advance(500);
-    const waiting = cache.get('a');
-    release();
-    expect(await waiting).toBe('2');
-  });
-
   it('sees an evicted change at once', async () => {
     const { cache, table } = setUp({ a: '1', b: '1' });
     await Promise.all([cache.get('a'), cache.get('b')]);
@@ -97,7 +60,7 @@ describe('OneSecondCache', () => {
     const { cache, table, hold } = setUp({ a: 'old' });
     const release = hold();
     const early = cache.get('a');
-    await turn();
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     table.set('a', 'new');
     cache.evict('a');
     release();
@@ -130,22 +93,5 @@ describe('OneSecondCache', () => {
     await expect(cache.get('a')).rejects.toThrow('down');
     fails = false;
     expect(await cache.get('a')).toBe('1');
-  });
-
-  it('keeps a failed early read to itself', async () => {
-    let [now, fails] = [0, false];
-    const cache = new OneSecondCache<string>(
-      (keys) =>
-        fails ? Promise.reject(new Error('down')) : Promise.resolve(new Map(keys.map((key) => [key, '1']))),
-      () => now,
-    );
-    await cache.get('a');
-    [now, fails] = [500, true];
-    expect(await cache.get('a')).toBe('1');
-    await turn();
-    now = 999;
-    expect(await cache.get('a')).toBe('1');
-    now = 1_000;
-    await expect(cache.get('a')).rejects.toThrow('down');
   });
 });

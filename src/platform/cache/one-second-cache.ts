@@ -1,15 +1,11 @@
 /** How long something read from the database is believed; what S of "refused within a second" promises. */
 const BELIEVED_MS = 1_000;
-/** Older than that it is read again when it is asked for, and believed meanwhile: what is asked for often waits for no read. */
-const FRESH_MS = 500;
 const ENTRIES_MAX = 100_000;
 
 interface Entry<V> {
   readonly value: V;
   /** When the read began: what was true before it is not older than this. */
   readonly readAtMs: number;
-  /** Whether it was asked for after {@link FRESH_MS}. */
-  isReadAgain: boolean;
 }
 
 interface Batch<V> {
@@ -19,9 +15,8 @@ interface Batch<V> {
 
 /**
  * A cache that is never more than a second behind the database, over any number of processes: an entry is believed for
- * one second, and read again in the second half of it or when it is over. All keys that are asked for in one turn of the
- * event loop are read by one statement. The process that changes something evicts it at once. What does not exist is not
- * remembered.
+ * one second, then read again, all keys that are asked for in one turn of the event loop by one statement. The process
+ * that changes something evicts it at once. What does not exist is not remembered.
  */
 export class OneSecondCache<V> {
   private readonly entries = new Map<string, Entry<V>>();
@@ -42,13 +37,10 @@ export class OneSecondCache<V> {
   async get(key: string): Promise<V | undefined> {
     const entry = this.entries.get(key);
     const ageMs = entry ? this.nowMs() - entry.readAtMs : Infinity;
-    if (!entry || ageMs < 0 || ageMs >= BELIEVED_MS) return (await this.ask(key)).get(key);
-    if (ageMs >= FRESH_MS && !entry.isReadAgain) {
-      entry.isReadAgain = true;
-      // When this fails, whoever asks once the entry is no longer believed reads for himself.
-      this.ask(key).catch(() => undefined);
-    }
-    return entry.value;
+    if (entry && ageMs >= 0 && ageMs < BELIEVED_MS) return entry.value;
+    this.gathering ??= this.gather();
+    this.gathering.keys.add(key);
+    return (await this.gathering.result).get(key);
   }
 
   /** Forgets a key that has just changed; call it after the commit. */
@@ -63,13 +55,6 @@ export class OneSecondCache<V> {
     for (const [key, { value }] of this.entries) if (isTouched(value)) this.entries.delete(key);
   }
 
-  /** Resolves when the key has been read, together with all that are asked for in this turn. */
-  private ask(key: string): Promise<ReadonlyMap<string, V>> {
-    this.gathering ??= this.gather();
-    this.gathering.keys.add(key);
-    return this.gathering.result;
-  }
-
   private gather(): Batch<V> {
     const keys = new Set<string>();
     return { keys, result: new Promise((resolve) => setImmediate(resolve)).then(() => this.readBatch(keys)) };
@@ -82,7 +67,7 @@ export class OneSecondCache<V> {
     const evictionsBefore = this.evictions;
     const values = await this.read([...keys]);
     if (this.evictions === evictionsBefore)
-      for (const [key, value] of values) this.remember(key, { value, readAtMs, isReadAgain: false });
+      for (const [key, value] of values) this.remember(key, { value, readAtMs });
     return values;
   }
 
