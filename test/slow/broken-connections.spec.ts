@@ -11,7 +11,6 @@ const seconds = Math.max(1, Number.parseInt(process.env['FAULT_SECONDS'] ?? '15'
 const FAULTS_SHARE = 0.01;
 const CUSTOMERS = 4;
 const LIMIT_MS = 60_000;
-const PAUSE_MS = 20;
 
 jest.setTimeout(180_000 + seconds * 2_000);
 
@@ -35,7 +34,7 @@ afterAll(async () => {
 /** How requests of customers were refused, and how often. */
 const refusals = new Map<string, number>();
 
-/** Signs up, logs in, makes a key, calls with it and refreshes, and repeats what is refused for now. */
+/** Signs up, logs in, makes a key, calls with it and refreshes, and repeats what is refused for now when it may. */
 async function live(customer: Customer, url: string): Promise<void> {
   await insist(customer, url, customer.signUp(), 'email_taken');
   customer.take(await insist(customer, url, customer.logIn()));
@@ -56,7 +55,8 @@ async function insist(customer: Customer, url: string, request: Request, done?: 
     const refusal = `${answer.status} ${form ?? ''}${answer.retryAfter === null ? '' : ', Retry-After'}`;
     refusals.set(refusal, (refusals.get(refusal) ?? 0) + 1);
     if (performance.now() > deadlineMs) throw new Error(`${request[0]} was refused to the end: ${refusal}`);
-    await sleep(PAUSE_MS);
+    // Sooner, it would only use its limits up.
+    await sleep(Number(answer.retryAfter) * 1_000);
   }
 }
 
