@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { copyDatabase } from '../support/database';
 
 /** What PostgreSQL says last of a connection's start: ReadyForQuery, idle. */
 const READY = Buffer.from('5a0000000549', 'hex');
@@ -15,14 +15,14 @@ const FATAL = Buffer.concat([
 ]);
 
 describe('a connection to the database', () => {
-  let t: TestApp;
+  let database: Awaited<ReturnType<typeof copyDatabase>>;
   let proxy: Server;
   let source: DataSource;
   let endsWhenReady = false;
 
   beforeAll(async () => {
-    t = await startTestApp();
-    const { hostname, port } = new URL(t.databaseUrl);
+    database = await copyDatabase();
+    const { hostname, port } = new URL(database.url);
     proxy = createServer((client) => {
       const server = connect(Number(port), hostname);
       for (const socket of [client, server]) {
@@ -40,7 +40,7 @@ describe('a connection to the database', () => {
       });
     }).listen(0, '127.0.0.1');
     await once(proxy, 'listening');
-    const url = Object.assign(new URL(t.databaseUrl), {
+    const url = Object.assign(new URL(database.url), {
       host: `127.0.0.1:${(proxy.address() as AddressInfo).port}`,
     });
     source = await new DataSource(dataSourceOptions(url.href, 2)).initialize();
@@ -49,7 +49,7 @@ describe('a connection to the database', () => {
   afterAll(async () => {
     await source.destroy();
     proxy.close();
-    await t.close();
+    await database.drop();
   });
 
   it('that ends in the moment in which it is ready fails its statement, and not the process; the next one works', async () => {

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { call, generate, signUp } from '../system/support/npm-caller';
 import {
+  endAllIn,
   environment,
-  killProcessesOf,
   NpmService,
   type Place,
   processesOf,
@@ -29,12 +29,7 @@ beforeAll(() => {
   buildService();
 }, LIMIT_MS);
 
-afterAll(async () => {
-  await NpmService.endAll();
-  const left = isLinux ? killProcessesOf(base) : [];
-  rmSync(base, { recursive: true, force: true, maxRetries: 3 });
-  expect(left).toEqual([]);
-});
+afterAll(() => endAllIn(base));
 
 const whyNotRoot = isRoot && isLinux ? undefined : 'the tests do not run as root on Linux';
 const whyNotNobody =

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 import { migrations } from '../../migrations';
 import { openEmbeddedPostgres, startEmbeddedPostgres } from '../../src/platform/database/embedded-postgres';
 import { call, generate, logIn, signUp } from './support/npm-caller';
-import { type Ended, killProcessesOf, NpmService, processesOf, root, run } from './support/npm-service';
+import { type Ended, endAllIn, NpmService, processesOf, root, run } from './support/npm-service';
 import { buildService, freePort, until } from './support/service-process';
 
 const isLinux = process.platform === 'linux';
@@ -25,12 +25,7 @@ beforeAll(async () => {
   service = await NpmService.start(shared);
 }, LIMIT_MS);
 
-afterAll(async () => {
-  await NpmService.endAll();
-  const left = isLinux ? killProcessesOf(base) : [];
-  rmSync(base, { recursive: true, force: true, maxRetries: 3 });
-  expect(left).toEqual([]);
-});
+afterAll(() => endAllIn(base));
 
 describe('npm start', () => {
   it('ends with Ctrl-C leaving no process; the next start has the users, their usage, and the tier that was set in between', async () => {

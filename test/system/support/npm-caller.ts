@@ -1,6 +1,6 @@
 import type { NpmService } from './npm-service';
 
-export const PASSWORD = 'correct horse battery staple';
+const PASSWORD = 'correct horse battery staple';
 
 /** Makes an account and a key. @returns the key, and the account's access token. */
 export async function signUp(at: NpmService, email: string): Promise<{ token: string; apiKey: string }> {

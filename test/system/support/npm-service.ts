@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { settings } from '../../../src/config/settings';
 import { until } from './service-process';
@@ -114,6 +114,14 @@ export class NpmService {
     this.address = /"url":"([^"]+)","msg":"listening"/.exec(this.said.stdout)?.[1] ?? '';
     return this.address !== '';
   }
+}
+
+/** Ends every service, and deletes a throw-away folder. @throws Error when a process of it lived on (Linux only). */
+export async function endAllIn(folder: string): Promise<void> {
+  await NpmService.endAll();
+  const left = process.platform === 'linux' ? killProcessesOf(folder) : [];
+  rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+  if (left.length > 0) throw new Error(`Still running:\n${left.join('\n')}`);
 }
 
 /** Ends the processes of a throw-away folder that a failed test left running. @returns what ran. */
