@@ -22,7 +22,8 @@ await onStage(async (stage) => {
   const { subject, url } = await startService(stage);
   const { apiKey } = await makeCaller(url, stage.database);
   const call = generateCall(url, apiKey);
-  const peak = await load.ask('load', { ...call, connections: CONNECTIONS, seconds: WARM_UP_SECONDS });
+  await load.ask('load', { ...call, connections: CONNECTIONS, seconds: WARM_UP_SECONDS });
+  const peak = await load.ask('load', { ...call, connections: CONNECTIONS, seconds: STEP_SECONDS });
   const ratePerSecond = Math.round(peak.perSecond * SHARE_OF_PEAK);
   console.log(`peak ${peak.perSecond.toFixed(0)} a second; ${minutes} minutes at ${ratePerSecond} a second`);
 
