@@ -55,19 +55,24 @@ function settingsTable({ settings, parseEnv }) {
         `\`${name}\``,
         ruleOf(schema),
         fallback && `\`${fallback}\``,
-        required.includes(name) ? 'required' : '',
+        required.get(name) ?? '',
         schema.description,
       ];
     }),
   );
 }
 
-/** Asked of the check itself, so that the table cannot say anything else. */
+/** What production needs, by name: asked of the check itself, so that the table cannot say anything else. */
 function requiredInProduction(parseEnv) {
   try {
     parseEnv({ NODE_ENV: 'production' }, () => ({}));
   } catch (error) {
-    return error.faults.flatMap((fault) => /^(\w+) is required/.exec(fault)?.[1] ?? []);
+    return new Map(
+      error.faults.flatMap((fault) => {
+        const [, name, instead] = /^(\w+)(?: or (\w+))? is required/.exec(fault) ?? [];
+        return name ? [[name, instead ? `required, or \`${instead}\`` : 'required']] : [];
+      }),
+    );
   }
   throw new Error('Production starts without any setting.');
 }
