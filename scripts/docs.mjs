@@ -15,7 +15,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /**
  * The generated files, by path: the text as it stands with its tables made anew.
  * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
- * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies and `plans` of src/users/plans.
+ * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies, `plans` of src/users/plans
+ * and `tokenBeyondNanoUsd`, its `TOKEN_BEYOND_NANO_USD`.
  * @param read gives the text of a file of the project.
  */
 export function generatedFiles(facts, read) {
@@ -135,13 +136,22 @@ function detailText(detail) {
   return detail(...names.split(',').map((name) => [`{${name.trim()}}`]));
 }
 
-function plansTable({ plans }) {
+function plansTable({ plans, tokenBeyondNanoUsd }) {
+  // Of 1e-7 and less JavaScript would write an exponent.
+  const tokenBeyondUsd = (Number(tokenBeyondNanoUsd) / 1e9).toFixed(9).replace(/0+$/, '');
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
     [
       'tokens a month; beyond them',
       ({ tier, tokensIncludedPerMonth, beyondIncluded }) =>
-        tier === 'internal' ? 'no limit; billed' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+        tier === 'internal' ? 'no limit' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+    ],
+    [
+      'US dollars for a token beyond them',
+      ({ tier, beyondIncluded }) => {
+        if (tier === 'internal') return 'not sold';
+        return beyondIncluded === 'billed' ? tokenBeyondUsd : beyondIncluded;
+      },
     ],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
@@ -250,9 +260,10 @@ async function main() {
   const { errorCatalogue } = await import('../dist/src/common/api-error.js');
   const { denials } = await import('../dist/src/common/denials.js');
   const { policies } = await import('../dist/src/limits/policies.js');
-  const { plans } = await import('../dist/src/users/plans.js');
+  const { plans, TOKEN_BEYOND_NANO_USD } = await import('../dist/src/users/plans.js');
 
-  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans };
+  const tokenBeyondNanoUsd = TOKEN_BEYOND_NANO_USD;
+  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans, tokenBeyondNanoUsd };
   const files = generatedFiles(facts, (path) => readFileSync(path, 'utf8'));
   files['docs/openapi.json'] = openApiText(await openApiDocument(parseEnv, createApp));
   for (const [path, text] of Object.entries(files)) {
