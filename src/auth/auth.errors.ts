@@ -6,7 +6,7 @@ export const AuthErrors = {
     status: 401,
     title: 'Log-in refused',
     detail:
-      'The e-mail address, the password or the two-factor code is wrong. After 20 wrong tries none is accepted for 15 minutes: wait, or reset the password with POST /api/v1/auth/password/reset.',
+      'The e-mail address, the password or the two-factor code is wrong. After 20 wrong tries none is accepted for 15 minutes: wait, or, unless codes were wrong, reset the password with POST /api/v1/auth/password/reset.',
   }),
   invalidRefreshToken: defineError({
     code: 'invalid_refresh_token',
