@@ -61,7 +61,7 @@ export const CommonErrors = {
     status: 413,
     title: 'Body too large',
     detail:
-      'The body is larger than this route accepts: 2 MiB for POST /api/v1/usage/events; 1 MiB for POST /api/v1/generate, /keys/leaks, /webhooks/polar and /admin/api-keys/import; 128 KiB elsewhere. Send less, or several requests.',
+      'The body is larger than this route accepts: 2 MiB for POST /api/v1/usage/events; 1 MiB for POST to /api/v1/generate, /api/v1/keys/leaks, /api/v1/webhooks/polar and /api/v1/admin/api-keys/import; 128 KiB elsewhere. Send less, or several requests.',
   }),
   uriTooLong: defineError({
     code: 'uri_too_long',
