@@ -125,9 +125,7 @@ export const settings = z.object({
   JWT_SECRET_KEY: z
     .string()
     .optional()
-    .describe(
-      'Signs access tokens (HS256); 32 bytes or more. Not used with `JWT_SIGNING_KEYS`. Development: made once, kept in `DATA_DIR`.',
-    ),
+    .describe('Signs access tokens (HS256); 32 bytes or more. Development: made once, kept in `DATA_DIR`.'),
   JWT_SIGNING_KEYS: z
     .string()
     .transform((text) => text.match(PEM_BLOCK) ?? [''])
