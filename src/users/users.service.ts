@@ -134,10 +134,7 @@ export class UsersService {
     return affected === 1;
   }
 
-  /**
-   * Changes the named parts of a profile.
-   * @throws ApiError `invalid_token` when the session has ended meanwhile.
-   */
+  /** Changes the named parts of a profile. @throws ApiError `invalid_token` when the session has ended meanwhile. */
   async updateProfile(owner: UserPrincipal, profile: Profile): Promise<User> {
     return this.db.transaction(async (tx) => {
       const user = await lockForSession(owner, tx);
