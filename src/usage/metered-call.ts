@@ -126,7 +126,8 @@ export class MeteredCall {
     const { hold } = this;
     const { holds } = this.metering;
     this.hold = null;
-    if (hold) await (isLate(error) ? holds.releaseLater(hold) : holds.release(hold));
+    if (hold && isLate(error)) holds.releaseLater(hold);
+    else if (hold) await holds.release(hold);
   }
 
   /**

@@ -41,10 +41,9 @@ export function limitStatements(client: Client): void {
 
 /** A cursor has no end to wait for. */
 function withLimit(statement: unknown, ms: number | undefined): unknown {
-  if (ms === undefined || (typeof statement === 'object' && statement && 'submit' in statement))
-    return statement;
-  return {
-    ...(typeof statement === 'string' ? { text: statement } : (statement as object)),
-    query_timeout: ms,
-  };
+  if (ms === undefined) return statement;
+  if (typeof statement === 'string') return { text: statement, query_timeout: ms };
+  return typeof statement === 'object' && statement && !('submit' in statement)
+    ? { ...statement, query_timeout: ms }
+    : statement;
 }
