@@ -39,7 +39,7 @@ const described = (description: string): { description: string; schema: { type: 
 
 /** With a path behind ours, which is that of the client's request, the query is the client's too: he must not choose. */
 const askedPermission: AskedPermission = ({ params, query }: FastifyRequest) => {
-  const { permission } = query as { permission?: unknown };
+  const { permission } = query as { permission?: string | string[] };
   return permission === undefined || Object.hasOwn(params as object, '*') ? undefined : String(permission);
 };
 

@@ -250,19 +250,20 @@ describe('budgets and quotas', () => {
       const db = t.app.get(EntityManager);
       const query = db.query.bind(db);
       let sent = 0;
-      const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...parameters) => {
-        if (!sqlOf(sql).includes('INSERT INTO usage_holds'))
-          return query(sql, ...parameters) as Promise<unknown>;
-        sent += 1;
-        if (sent === 1) throw new Error('Connection terminated unexpectedly');
-        const refused: unknown = await query(sql, ...parameters);
-        if (sent < 3) return refused;
-        // The first one runs now that there is room for a moment.
-        await setUsed('0');
-        await query(sql, ...parameters);
-        await setUsed('0.001');
-        return refused;
-      });
+      const losing = jest
+        .spyOn(db, 'query')
+        .mockImplementation(async (sql, ...parameters): Promise<unknown> => {
+          if (!sqlOf(sql).includes('INSERT INTO usage_holds')) return query(sql, ...parameters);
+          sent += 1;
+          if (sent === 1) throw new Error('Connection terminated unexpectedly');
+          const refused: unknown = await query(sql, ...parameters);
+          if (sent < 3) return refused;
+          // The first one runs now that there is room for a moment.
+          await setUsed('0');
+          await query(sql, ...parameters);
+          await setUsed('0.001');
+          return refused;
+        });
       expect((await generate(apiKey.key)).status).toBe(402);
       losing.mockRestore();
       await t.app.get(Holds, { strict: false }).sweep();
