@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { EntityManager } from 'typeorm';
+import { EntityManager, IsNull } from 'typeorm';
 import { Idempotency } from '../../src/platform/idempotency/idempotency';
 import { IdempotencyKey } from '../../src/platform/idempotency/idempotency-key.entity';
 import { UsageHold } from '../../src/usage/usage-hold.entity';
@@ -225,6 +225,33 @@ describe('Idempotency-Key on POST /generate', () => {
       expect(told.status).toBe(503);
       const again = await generate('"unknown"');
       expect([again.status, again.headers.get('idempotency-replayed')]).toEqual([200, 'true']);
+      expect(fake.requests).toHaveLength(1);
+      expect(await lines()).toHaveLength(1);
+    },
+  );
+
+  itAlone('inside').each([
+    ['runs', 'once', 1, 200],
+    ['is refused, and its repetition runs', 'twice', 2, 503],
+  ])(
+    'of a call that %s, when the answer to its claim is lost %s, is not held by nobody',
+    async (_what, times, lostCount, status) => {
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      let sent = 0;
+      const losing = jest.spyOn(db, 'query').mockImplementation(async (sql, ...parameters) => {
+        const rows: unknown = await query(sql, ...parameters);
+        if (sqlOf(sql).includes('INSERT INTO idempotency_keys') && sent++ < lostCount)
+          throw new Error('Connection terminated unexpectedly');
+        return rows;
+      });
+      const first = await generate(`"claim lost ${times}"`);
+      losing.mockRestore();
+      expect(first.status).toBe(status);
+      const claims = (): Promise<number> =>
+        t.db.countBy(IdempotencyKey, { userId: apiKey.userId, reply: IsNull() });
+      await until(claims, (count) => count === 0);
+      expect((await generate(`"claim lost ${times}"`)).status).toBe(200);
       expect(fake.requests).toHaveLength(1);
       expect(await lines()).toHaveLength(1);
     },

@@ -4,13 +4,14 @@ import type { ApiError } from '../../common/api-error';
 import { Clock } from '../../common/clock';
 import { Derivation } from '../crypto/derivation';
 import { seal, unseal } from '../crypto/sealing';
+import { isLate } from '../database/statement-limits';
 import { IdempotencyErrors } from './idempotency.errors';
 import { IdempotencyKey } from './idempotency-key.entity';
 
 const REPLY_KEPT_MS = 24 * 60 * 60 * 1_000;
 const RETRY_AFTER_SECONDS = 1;
 
-/** Free is a key that nobody has used, or whose claim or answer is over. */
+/** Free is a key that nobody has used, or whose claim or answer is over; to a request also the one that it has claimed itself. */
 const CLAIM_SQL = `
   INSERT INTO idempotency_keys (user_id, key_hash, fingerprint, request_id, reply, expires_at)
   VALUES ($1, $2, $3, $4, NULL, $5)
@@ -18,6 +19,7 @@ const CLAIM_SQL = `
     SET fingerprint = excluded.fingerprint, request_id = excluded.request_id, reply = NULL,
         expires_at = excluded.expires_at
     WHERE idempotency_keys.expires_at <= $6
+      OR (idempotency_keys.request_id = excluded.request_id AND idempotency_keys.reply IS NULL)
   RETURNING request_id`;
 
 /** A request with an Idempotency-Key. */
@@ -62,7 +64,13 @@ export class Idempotency {
     const fingerprint = this.derivation.mac('idempotency-fingerprint', request.asked);
     const expiresAt = new Date(now.getTime() + claimMs);
     const claim = [userId, keyHash, fingerprint, request.requestId, expiresAt, now];
-    if ((await this.db.query<unknown[]>(CLAIM_SQL, claim)).length === 1) return null;
+    try {
+      if (await this.claim(claim)) return null;
+    } catch (error) {
+      // The claim may be there all the same, and the request does not run. Nobody waits for this.
+      this.release(request).catch(() => undefined);
+      throw error;
+    }
 
     const first = await this.db.findOneBy(IdempotencyKey, { userId, keyHash });
     if (first && !first.fingerprint.equals(fingerprint)) throw IdempotencyErrors.keyReused();
@@ -99,6 +107,16 @@ export class Idempotency {
   /** Forgets what a user asked and was answered. */
   async eraseAll(userId: string, tx: EntityManager): Promise<void> {
     await tx.delete(IdempotencyKey, { userId });
+  }
+
+  /** A broken connection leaves open whether the claim is there; whoever has it gets it again, so asking again is safe. */
+  private async claim(values: readonly unknown[]): Promise<boolean> {
+    const send = async (): Promise<boolean> =>
+      (await this.db.query<unknown[]>(CLAIM_SQL, [...values])).length === 1;
+    return send().catch((error: unknown) => {
+      if (isLate(error)) throw error;
+      return send();
+    });
   }
 
   private rowOf({ userId, key }: IdempotentRequest): Pick<IdempotencyKey, 'userId' | 'keyHash'> {
