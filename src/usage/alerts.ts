@@ -1,10 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { EntityManager } from 'typeorm';
+import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { parseUsd } from '../common/money';
 import { Mailer } from '../platform/mail/mailer';
-import { alertPercentage, type Capped, type Caps } from './caps';
+import { alertPercentage, type Capped, type Caps, monthOf } from './caps';
 import type { CapMonth, Closing } from './close-statement';
 import type { Opening } from './open-statement';
 import { ALERT_MAILS } from './usage.mails';
@@ -39,6 +40,7 @@ export class Alerts {
   constructor(
     private readonly db: EntityManager,
     private readonly mailer: Mailer,
+    private readonly clock: Clock,
     @Inject(LOG) private readonly log: Logger,
   ) {}
 
@@ -65,6 +67,8 @@ export class Alerts {
 
   private send(alert: Alert): void {
     const { kind, scopeId, month, percentage } = alert;
+    // Reports may come late: of a month that is over nothing is refused any more.
+    if (month !== monthOf(this.clock.now())) return;
     const name = `${kind} ${scopeId} ${month} ${percentage}`;
     if (this.told.has(name)) return;
     if (this.told.size >= TOLD_MAX) this.told.clear();

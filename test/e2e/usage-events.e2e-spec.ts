@@ -321,6 +321,18 @@ describe('POST /usage/events', () => {
     expect(subjects).toEqual([expect.stringContaining('100 %')]);
   });
 
+  it('tells the owner nothing of a budget of a month that is over, when reports come late', async () => {
+    const user = await t.make.user({ tierOverride: 'starter', monthlyBudgetUsd: '0.002000' });
+    const now = t.clock.now();
+    const lastMonth = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth()) - 1).toISOString();
+    const late = ['a', 'b', 'c'].map((id) => event(user.id, { id, time: lastMonth }));
+    expect(statusesOf(await report(late))).toEqual(['created', 'created', 'created']);
+    expect(statusesOf(await report([event(user.id)]))).toEqual(['created']);
+    await until(async () => (await t.mails(user.email)).length > 0);
+    const subjects = (await t.mails(user.email)).map(({ subject }) => subject);
+    expect(subjects).toEqual([expect.stringMatching(/^50 %/)]);
+  });
+
   it('keeps no more of an event than its line and two digests', async () => {
     const { id: userId } = await t.make.user();
     await report([event(userId, { id: 'telling-id', source: 'telling-source' })]);
