@@ -57,6 +57,16 @@ describe('a CloudEvent', () => {
     });
   });
 
+  it('takes null for unset', () => {
+    expect(
+      fromCloudEvent({ ...cloudEvent, time: null, subject: null, data: null, data_base64: null }),
+    ).toEqual({
+      id: 'a',
+      source: '/s',
+      operation: 'search',
+    });
+  });
+
   it('names its customer in its data before its subject, and keeps its own name whatever its data says', () => {
     expect(fromCloudEvent({ ...cloudEvent, subject: 'u', data: { user_id: 'v', id: 'b' } })).toMatchObject({
       user_id: 'v',

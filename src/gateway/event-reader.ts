@@ -20,13 +20,16 @@ export function readEvents(mediaType: string, body: Buffer): unknown[] {
   return events;
 }
 
-/** A CloudEvent in the form of an event of our own; anything else as it is. */
+/** A CloudEvent in the form of an event of our own; anything else as it is. What is null is unset (CloudEvents 1.0, JSON format, 2.2). */
 export function fromCloudEvent(event: unknown): unknown {
   if (!isObject(event) || !Object.hasOwn(event, 'specversion')) return event;
-  const { specversion, id, source, type, time, subject, data = {} } = event;
+  const { specversion, id, source, type } = event;
+  const time = event['time'] ?? undefined;
+  const subject = event['subject'] ?? undefined;
+  const data = event['data'] ?? {};
   if (specversion !== '1.0') throw invalid('specversion', 'must be "1.0"');
   if (typeof source !== 'string' || source === '') throw invalid('source', 'must be a URI reference');
-  if (Object.hasOwn(event, 'data_base64'))
+  if ((event['data_base64'] ?? undefined) !== undefined)
     throw invalid('data_base64', 'is not read here; send "data" as a JSON object');
   if (!isObject(data)) throw invalid('data', 'must be an object');
   const ofSubject = subject !== undefined && !('user_id' in data) && !('api_key_id' in data);
