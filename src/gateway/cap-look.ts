@@ -81,7 +81,7 @@ export class CapLook {
     };
     const cap = capInTheWay(caps, LEAST, now);
     return {
-      full: cap && { cap, refusal: refusal(cap, caps, LEAST, now, month) },
+      full: cap && { cap, refusal: refusal(cap, caps, null, now, month) },
       budget: tightestBudget(caps, now, month),
     };
   }

@@ -58,21 +58,29 @@ export function capInTheWay(caps: Caps, { tokens, costNanoUsd }: Most, now: Stan
   return isFull('tokens', tokens) ? 'tokens' : null;
 }
 
-/** The refusal of a call: which cap, how much of it is used, when it resets. */
-export function refusal(cap: keyof Caps, caps: Caps, most: Most, now: Standings, month: string): ApiError {
+/**
+ * The refusal of a call: which cap, how much of it is used, when it resets.
+ * @param most null: of the call nothing is known.
+ */
+export function refusal(
+  cap: keyof Caps,
+  caps: Caps,
+  most: Most | null,
+  now: Standings,
+  month: string,
+): ApiError {
   const { settled, held } = now[cap];
   const resetsAt = `${nextMonth(month)}T00:00:00Z`;
   const limit = caps[cap] ?? 0n;
   if (cap === 'tokens')
-    return UsageErrors.quotaExceeded(`${limit}`, `${settled}`, `${held}`, `${most.tokens}`, resetsAt);
+    return UsageErrors.quotaExceeded(`${limit}`, `${settled}`, `${held}`, most && `${most.tokens}`, resetsAt);
   const whose = cap === 'apiKeyUsd' ? 'this API key' : 'the account';
-  const [limitUsd, usedUsd, heldUsd, wantedUsd] = [limit, settled, held, most.costNanoUsd].map(shortUsd);
   return UsageErrors.budgetExceeded(
     whose,
-    limitUsd ?? '',
-    usedUsd ?? '',
-    heldUsd ?? '',
-    wantedUsd ?? '',
+    shortUsd(limit),
+    shortUsd(settled),
+    shortUsd(held),
+    most && shortUsd(most.costNanoUsd),
     resetsAt,
   );
 }

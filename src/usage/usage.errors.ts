@@ -13,16 +13,27 @@ export const UsageErrors = {
     status: 402,
     title: 'Monthly budget exceeded',
     sample: ['the account', '25.5', '25.4567', '0.04', '0.012', '2026-02-01T00:00:00.000Z'],
-    detail: (whose: string, limit: string, used: string, held: string, wanted: string, resets_at: string) =>
-      `The monthly budget of ${whose} is ${limit} USD. Used are ${used} USD, calls under way hold ${held} USD, and this call may cost up to ${wanted} USD. The budget resets at ${resets_at}; until then raise it, or ask for fewer tokens.`,
+    detail: (
+      whose: string,
+      limit: string,
+      used: string,
+      held: string,
+      wanted: string | null,
+      resets_at: string,
+    ) =>
+      wanted === null
+        ? `The monthly budget of ${whose} is ${limit} USD. Used are ${used} USD, and calls under way hold ${held} USD. The budget resets at ${resets_at}; until then raise it.`
+        : `The monthly budget of ${whose} is ${limit} USD. Used are ${used} USD, calls under way hold ${held} USD, and this call may cost up to ${wanted} USD. The budget resets at ${resets_at}; until then raise it, or ask for fewer tokens.`,
   }),
   quotaExceeded: defineError({
     code: 'quota_exceeded',
     status: 402,
     title: 'Monthly tokens used up',
     sample: ['10000', '9900', '0', '520', '2026-02-01T00:00:00.000Z'],
-    detail: (limit: string, used: string, held: string, wanted: string, resets_at: string) =>
-      `The plan includes ${limit} tokens a month. Used are ${used}, calls under way hold ${held}, and this call may take up to ${wanted}. They come anew at ${resets_at}; until then choose a larger plan, or ask for fewer tokens.`,
+    detail: (limit: string, used: string, held: string, wanted: string | null, resets_at: string) =>
+      wanted === null
+        ? `The plan includes ${limit} tokens a month. Used are ${used}, and calls under way hold ${held}. They come anew at ${resets_at}; until then choose a larger plan.`
+        : `The plan includes ${limit} tokens a month. Used are ${used}, calls under way hold ${held}, and this call may take up to ${wanted}. They come anew at ${resets_at}; until then choose a larger plan, or ask for fewer tokens.`,
   }),
   priceInThePast: defineError({
     code: 'price_in_the_past',

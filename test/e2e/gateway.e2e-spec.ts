@@ -290,6 +290,17 @@ describe('in front of backends', () => {
       expect(answers.filter(({ status }) => status === 429)).toHaveLength(15);
     });
 
+    it('says of a used-up cap nothing about what the call may take, which nobody knows', async () => {
+      const capped = await t.make.apiKey({ monthlyBudgetUsd: '0' });
+      for (const { key } of [capped, await spent()]) {
+        const checked = await t.http.get('/usage/check?operation=memory.search', { key });
+        for (const { body } of [await forward(key), checked]) {
+          expect(body.detail).toMatch(/Used are .+, and calls under way hold \S+( USD)?\./);
+          expect(body.detail).not.toMatch(/this call|fewer tokens|0\.000000001/);
+        }
+      }
+    });
+
     it('asks for the permission with any method, and leaves alone the query of a path behind', async () => {
       const { key } = await t.make.apiKey({ permissions: { read: true } });
       const ask = async (method: string, path: string): Promise<number> =>
