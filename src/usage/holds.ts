@@ -9,6 +9,7 @@ import { isLate } from '../platform/database/statement-limits';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal } from './caps';
 import type { Held } from './close-statement';
+import { fittingTogether } from './fitting-together';
 import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
 import {
@@ -115,18 +116,29 @@ export class Holds implements OnApplicationShutdown {
 
   /**
    * Each turn decides about one call at least: the first in a row is granted when it fits, and refused when not. One that
-   * only those before it leave no room for is asked for again, beside what they hold by then.
+   * only those before it leave no room for is asked for again, beside what they hold by then: first those that fit
+   * together, then the rest, which they leave no room for. So it takes three turns, unless others come and go meanwhile.
    */
   private async decideAll(openings: readonly Opening[]): Promise<(ApiError | null)[]> {
     const verdicts = new Map<Opening, ApiError | null>();
     let open = openings;
     while (open.length > 0) {
-      const rows = await this.ask(open);
-      if (rows.some(({ is_known }) => !is_known)) await this.makeMonths(open);
-      this.decide(open, rows, verdicts);
+      const rows = await this.turn(open, verdicts);
+      const together = fittingTogether(open, rows, verdicts);
+      if (together.length > 0) await this.turn(together, verdicts);
       open = open.filter((opening) => !verdicts.has(opening));
     }
     return openings.map((opening) => verdicts.get(opening) ?? null);
+  }
+
+  private async turn(
+    openings: readonly Opening[],
+    verdicts: Map<Opening, ApiError | null>,
+  ): Promise<readonly OpenRow[]> {
+    const rows = await this.ask(openings);
+    if (rows.some(({ is_known }) => !is_known)) await this.makeMonths(openings);
+    this.decide(openings, rows, verdicts);
+    return rows;
   }
 
   private decide(

@@ -1,5 +1,7 @@
 import { EntityManager } from 'typeorm';
+import { v7 as uuidv7 } from 'uuid';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
+import { monthOf } from '../../src/usage/caps';
 import { Holds } from '../../src/usage/holds';
 import { openAllConnections, watchCap } from '../support/cap-watch';
 import { FakeProvider } from '../support/fake-providers';
@@ -141,6 +143,39 @@ describe('budgets and quotas', () => {
     query.mockRestore();
     expect(opened).toEqual([]);
   });
+
+  itAlone('inside')(
+    'decides about many calls of which the large ones do not fit beside the small ones in few statements',
+    async () => {
+      const apiKey = await starterKey({ monthlyBudgetUsd: '1' });
+      expect((await generate(apiKey.key)).status).toBe(200);
+      const holds = t.app.get(Holds, { strict: false });
+      const now = t.clock.now();
+      const small = 1_000_000n;
+      const cap = 100n * small;
+      const open = (costNanoUsd: bigint): Promise<void> =>
+        holds.open({
+          id: uuidv7(),
+          userId: apiKey.userId,
+          apiKeyId: apiKey.id,
+          month: monthOf(now),
+          most: { tokens: 10n, costNanoUsd },
+          caps: { apiKeyUsd: cap + small, accountUsd: null, tokens: null },
+          expiresAt: new Date(now.getTime() + 60_000),
+        });
+      const query = jest.spyOn(t.app.get(EntityManager), 'query');
+      const answers = await Promise.allSettled(
+        Array.from({ length: 60 }, (_, i) => open(i % 2 === 0 ? small : cap - (BigInt(i) * small) / 2n)),
+      );
+      const sent = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('INSERT INTO usage_holds')).length;
+      query.mockRestore();
+      expect(answers.map(({ status }) => status === 'fulfilled')).toEqual(
+        Array.from({ length: 60 }, (_, i) => i % 2 === 0),
+      );
+      expect(await month(apiKey.userId, apiKey.id)).toMatchObject({ held_usd: '0.030000000' });
+      expect(sent).toBeLessThanOrEqual(5);
+    },
+  );
 
   it('lets go of what a dead process holds once it expires, and not earlier', async () => {
     const apiKey = await starterKey({ monthlyBudgetUsd: '0.001000' });
