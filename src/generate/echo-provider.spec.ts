@@ -63,7 +63,8 @@ describe('echo', () => {
   it('stops when its caller has gone', async () => {
     const reason = new Error('The caller has gone.');
     const caller = new AbortController();
-    const answer = echo.generate('a'.repeat(1_000_000), 1, caller.signal).catch((thrown: unknown) => thrown);
+    const pieces = echo.stream('a'.repeat(1_000_000), 1, caller.signal);
+    const answer = pieces.next().catch((thrown: unknown) => thrown);
 
     caller.abort(reason);
 

@@ -24,23 +24,19 @@ interface Tokenizer {
 export class EchoProvider {
   private tokenizer?: Promise<Tokenizer>;
 
-  /**
-   * @param maxTokens most tokens of the answer; a character whose bytes do not all fit is left out.
-   * @throws the signal's reason when it is aborted meanwhile.
-   */
+  /** @param maxTokens most tokens of the answer; a character whose bytes do not all fit is left out. */
   async generate(
     prompt: string,
     maxTokens: number,
-    signal?: AbortSignal,
   ): Promise<{ text: string; inputTokens: number; outputTokens: number }> {
-    const parts = this.parts(prompt, maxTokens, signal);
+    const parts = this.parts(prompt, maxTokens);
     let text = '';
     let next = await parts.next();
     for (; !next.done; next = await parts.next()) text += next.value;
     return { text, ...next.value };
   }
 
-  /** The same word by word; ends with the counts. */
+  /** The same word by word; ends with the counts. @throws the signal's reason when it is aborted meanwhile. */
   async *stream(
     prompt: string,
     maxTokens: number,

@@ -161,20 +161,6 @@ describe.each(['gemini', 'openai', 'anthropic'] as const)('provider %s', (provid
     expect(await slashed.generate(request)).toMatchObject({ text: 'The sea is wide.' });
   });
 
-  it("aborts the provider's request with the caller's, and throws the caller's reason", async () => {
-    fake.behaviour = 'hang';
-    const caller = new AbortController();
-    const arrival = fake.nextRequest();
-    const answer = providers.generate(request, caller.signal).catch((thrown: unknown) => thrown);
-    const { closed } = await arrival;
-
-    const reason = new Error('The caller has gone.');
-    caller.abort(reason);
-
-    expect(await answer).toBe(reason);
-    await closed;
-  });
-
   it('is not available without a key', async () => {
     const error = await failureOf(makeProviders({}).generate(request));
 

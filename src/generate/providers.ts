@@ -77,25 +77,21 @@ export class Providers {
   /**
    * Asks a provider once: no retries, no redirects, at most `PROVIDER_TIMEOUT_SECONDS`.
    * @throws ApiError of {@link GenerateErrors}; an answer without token counts is an error too, for it could not be charged.
-   * @throws the reason of `signal` when it is aborted meanwhile; the request to the provider is then aborted with it.
    */
-  async generate(request: GenerateRequest, signal?: AbortSignal): Promise<Generation> {
-    signal?.throwIfAborted();
+  async generate(request: GenerateRequest): Promise<Generation> {
     const { provider } = request;
-    if (provider === 'echo') return this.generateEcho(request, signal);
+    if (provider === 'echo') return this.generateEcho(request);
 
     const access = providerAccess(this.env, provider);
     if (!access) throw GenerateErrors.providerNotConfigured(provider);
     const timeout = AbortSignal.timeout(this.env.PROVIDER_TIMEOUT_SECONDS * 1000);
     try {
-      const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
       return await this.traces.span(
         'provider call',
         () => ({ provider }),
-        () => this.ask(provider, access, request, either),
+        () => this.ask(provider, access, request, timeout),
       );
     } catch (error) {
-      signal?.throwIfAborted();
       throw providerFailure(provider, access, timeout.aborted ? timeout.reason : error);
     }
   }
@@ -122,17 +118,9 @@ export class Providers {
   }
 
   /** In production echo does not exist, and is refused like any provider that is not set up. */
-  private async generateEcho(
-    { prompt, model = 'echo', maxTokens }: GenerateRequest,
-    signal?: AbortSignal,
-  ): Promise<Generation> {
+  private async generateEcho({ prompt, model = 'echo', maxTokens }: GenerateRequest): Promise<Generation> {
     if (this.env.isProduction) throw GenerateErrors.providerNotConfigured('echo');
-    return {
-      provider: 'echo',
-      model,
-      cachedTokens: 0,
-      ...(await this.echo.generate(prompt, maxTokens, signal)),
-    };
+    return { provider: 'echo', model, cachedTokens: 0, ...(await this.echo.generate(prompt, maxTokens)) };
   }
 
   private async ask(
