@@ -74,6 +74,15 @@ describe('entitlement', () => {
     expect(entitlementOf(state(3), [known(5)]).tier).toBe('starter');
   });
 
+  it('keeps the plan that was heard of a product when the state of the customer does not tell it', () => {
+    const silent = (productId: string) => state(9, { active: [facts({ tier: null, productId })] });
+    expect(entitlementOf(silent('p'), [known(5)])).toMatchObject({
+      tier: 'starter',
+      subscription: { tier: 'starter' },
+    });
+    expect(entitlementOf(silent('another'), [known(5)]).tier).toBe('free');
+  });
+
   it('drops at once with a change to a lower product, whatever was granted for the higher one', () => {
     const before = state(3, {
       active: [facts({ tier: 'enterprise', productId: 'e' })],

@@ -97,6 +97,23 @@ describe('a change of the plan', () => {
       expect((await post('subscription/resume', user.token)).body.pending_tier).toBe('starter');
     });
 
+    it('is that also from a product that the settings name no more', async () => {
+      const user = await t.make.user();
+      const { store } = t.polar;
+      const subscription = store.subscribe(user.id, store.addProduct('professional').id);
+      await deliver(t, store.deliver('subscription.active', store.subscriptionBody(subscription)));
+      await t.settled();
+      await sync(t, user.id);
+      expect((await change(user.token, 'starter')).body).toMatchObject({
+        tier: 'professional',
+        pending_tier: 'starter',
+      });
+      expect(t.polar.requests.findLast(({ method }) => method === 'PATCH')?.body).toEqual({
+        product_id: products.starter,
+        proration_behavior: 'next_period',
+      });
+    });
+
     it('is not asked of Polar when there is none to take back', async () => {
       const { user } = await subscriber(t);
       const before = t.polar.requests.length;

@@ -101,6 +101,13 @@ export class PolarStore {
     return customer;
   }
 
+  /** A product whose metadata names the plan that it sells. */
+  addProduct(tier: string): Thing {
+    const product = { id: randomUUID(), metadata: { tier } };
+    this.things.products.push(product);
+    return product;
+  }
+
   customerOf(externalId: string): StoredCustomer | undefined {
     return [...this.customers.values()].find(
       (one) => one.external_id === externalId && one.deleted_at === null,
@@ -170,6 +177,7 @@ export class PolarStore {
 
   subscriptionBody(subscription: StoredSubscription): object {
     const customer = this.customers.get(subscription.customer_id);
+    const product = this.things.products.find(({ id }) => id === subscription.product_id);
     return {
       ...subscription,
       created_at: '2026-01-01T00:00:00Z',
@@ -179,7 +187,7 @@ export class PolarStore {
       recurring_interval: 'month',
       metadata: {},
       customer: customer ? this.customerBody(customer) : null,
-      product: { id: subscription.product_id, metadata: {} },
+      product: { id: subscription.product_id, metadata: product?.['metadata'] ?? {} },
       meters: [],
     };
   }
