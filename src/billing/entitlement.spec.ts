@@ -100,6 +100,16 @@ describe('entitlement', () => {
     });
   });
 
+  it('shows one that waits for its payment before a higher one that has ended', () => {
+    const ended = known(5, { id: 'a', tier: 'professional', status: 'canceled' });
+    const late = known(5, { id: 'b', status: 'past_due' });
+    expect(entitlementOf(state(9), [ended, late]).subscription).toMatchObject({
+      id: 'b',
+      status: 'past_due',
+    });
+    expect(entitlementOf(state(9), [ended]).subscription).toMatchObject({ id: 'a' });
+  });
+
   it('shows a subscription that is not in a later state any more as canceled', () => {
     expect(entitlementOf(state(9), [known(5)]).subscription?.status).toBe('canceled');
   });

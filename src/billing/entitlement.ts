@@ -53,7 +53,7 @@ export function entitlementOf(state: CustomerState | null, known: readonly Known
 
   const granted = (state?.grantedTiers ?? []).filter((tier) => !outdatedTiers(state, newer).includes(tier));
   const tier = highest([...granted, ...entitled.flatMap((one) => one.tier ?? [])]);
-  return { tier, subscription: best(entitled) ?? best(ended) };
+  return { tier, subscription: best(entitled) ?? best(ended.filter(isLiving)) ?? best(ended) };
 }
 
 /** Whether a subscription still gives something, or may again without being bought anew. */

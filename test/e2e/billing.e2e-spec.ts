@@ -277,6 +277,22 @@ describe('billing', () => {
       expect((await post('checkout', user.token, { tier: 'free' })).status).toBe(400);
     });
 
+    it('is refused while a subscription waits for its payment, also beside a higher one that has ended', async () => {
+      const user = await t.make.user();
+      await sync(t, user.id);
+      const { store } = t.polar;
+      const ended = store.subscribe(user.id, products.professional, { status: 'canceled' });
+      const late = store.subscribe(user.id, products.starter, { status: 'past_due' });
+      for (const one of [ended, late])
+        await deliver(t, store.deliver('subscription.updated', store.subscriptionBody(one)));
+      await t.settled();
+      await sync(t, user.id);
+      const bought = await post('checkout', user.token, { tier: 'starter' });
+      expect(bought.body.code).toBe('subscription_exists');
+      expect((await post('subscription/cancel', user.token)).status).toBe(200);
+      expect(late.cancel_at_period_end).toBe(true);
+    });
+
     it('leads back to this service or an allowed origin alone', async () => {
       const user = await t.make.user();
       for (const url of [
