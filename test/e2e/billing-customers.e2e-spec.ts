@@ -3,7 +3,15 @@ import { BillingAccount } from '../../src/billing/billing-account.entity';
 import { CustomerSync } from '../../src/billing/customer-sync';
 import { erasedUser } from '../../src/users/erased-user';
 import { User } from '../../src/users/user.entity';
-import { type BilledApp, deliver, eventually, startBilledApp, subscriber, sync } from '../support/billing';
+import {
+  type BilledApp,
+  deliver,
+  eventually,
+  products,
+  startBilledApp,
+  subscriber,
+  sync,
+} from '../support/billing';
 import { PASSWORD } from '../support/factory';
 import { makeJobsDue } from '../support/jobs';
 
@@ -85,6 +93,36 @@ describe('customers at Polar', () => {
       await t.settled();
       expect(customer?.deleted_at).not.toBeNull();
       expect(t.polar.store.total(user.id)).toBe(usage.total_tokens);
+    });
+
+    it('are taken out again when a checkout was paid afterwards', async () => {
+      const { user } = await subscriber(t);
+      await erase(user.token);
+      const { store } = t.polar;
+      const subscription = store.subscribe(user.id, products.starter);
+      const customer = store.customerOf(user.id);
+      await deliver(t, store.deliver('subscription.active', store.subscriptionBody(subscription)));
+      await t.settled();
+      await sync(t, user.id);
+      await t.settled();
+      expect(customer?.deleted_at).not.toBeNull();
+      expect(subscription.status).toBe('canceled');
+    });
+
+    it('are taken out however long Polar will not', async () => {
+      const { user } = await subscriber(t);
+      const customer = t.polar.store.customerOf(user.id);
+      t.polar.faultOf = ({ method }) => (method === 'DELETE' ? { status: 401 } : undefined);
+      await erase(user.token);
+      // Each has its last try.
+      await t.db.query(`UPDATE pgboss.job SET retry_count = retry_limit WHERE state < 'active'`);
+      await makeJobsDue(t.db);
+      await t.settled();
+      expect(customer?.deleted_at).toBeNull();
+      t.polar.heal();
+      await makeJobsDue(t.db);
+      await t.settled();
+      expect(customer?.deleted_at).not.toBeNull();
     });
 
     it('are not made anew by whatever is heard of them later', async () => {

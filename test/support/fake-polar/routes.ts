@@ -115,6 +115,7 @@ function deleteCustomer(store: PolarStore, { query }: PolarRequest, id: string):
   customer.deleted_at = new Date(store.now()).toISOString();
   if (query.get('anonymize') === 'true')
     Object.assign(customer, { email: `${customer.id}@anonymous`, name: null });
+  for (const one of store.subscriptions.values()) if (one.customer_id === customer.id) one.status = 'canceled';
   return null;
 }
 
