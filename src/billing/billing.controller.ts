@@ -114,7 +114,7 @@ export class BillingController {
   @ApiOperation({
     summary: 'Change to another plan',
     description:
-      'To a higher one at once, the difference invoiced now; to a lower one with the next period. The current one takes back a lower one that was to follow.',
+      'To a higher one at once, the difference invoiced now; to a lower one with the next period. The current one takes back a lower one that was to follow. One that is to end is resumed first.',
   })
   @ApiOkResponse({ type: BillingInfoDto, description: 'The plan as it is now.' })
   @ApiProblems(
@@ -124,6 +124,7 @@ export class BillingController {
     BillingErrors.refused,
     BillingErrors.notForSale,
     BillingErrors.noSubscription,
+    BillingErrors.subscriptionEnds,
   )
   async change(
     @CurrentPrincipal() { userId }: UserPrincipal,

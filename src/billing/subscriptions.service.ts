@@ -61,7 +61,7 @@ export class SubscriptionsService {
   /**
    * To a higher plan at once, the difference invoiced now; to a lower one with the next period, which is paid for until then.
    * The plan he has takes back a lower one that was to follow. What Polar refuses leaves everything as it was.
-   * @throws ApiError `no_subscription`, `plan_not_for_sale`, `billing_refused`, `billing_outcome_unknown`, ...
+   * @throws ApiError `no_subscription`, `subscription_ends`, `plan_not_for_sale`, `billing_refused`, ...
    */
   async change(userId: string, tier: SoldTier): Promise<void> {
     this.assertConfigured();
@@ -71,12 +71,10 @@ export class SubscriptionsService {
       if (subscription.pendingProductId) await this.update(userId, subscription, { pending_update: null });
       return;
     }
+    if (subscription.cancelAtPeriodEnd) throw BillingErrors.subscriptionEnds();
     const isUpgrade = tiers.indexOf(tier) > (subscription.tier ? tiers.indexOf(subscription.tier) : 0);
     const proration = isUpgrade ? ('invoice' as const) : ('next_period' as const);
-    const change = { product_id: productId, proration_behavior: proration };
-    await (subscription.cancelAtPeriodEnd
-      ? this.changeEnding(userId, subscription, change)
-      : this.update(userId, subscription, change));
+    await this.update(userId, subscription, { product_id: productId, proration_behavior: proration });
   }
 
   /** Ends the subscription with its period (true), or lets it go on (false). @throws ApiError `no_subscription`, ... */
@@ -85,26 +83,6 @@ export class SubscriptionsService {
     const subscription = await this.require(userId);
     if (subscription.cancelAtPeriodEnd === isEnding) return;
     await this.update(userId, subscription, { cancel_at_period_end: isEnding });
-  }
-
-  /** Polar refuses to change a subscription that is to end, and takes one change at a time: what it refuses then, ends again. */
-  private async changeEnding(
-    userId: string,
-    subscription: SubscriptionFacts,
-    change: SubscriptionChange,
-  ): Promise<void> {
-    await this.update(userId, subscription, { cancel_at_period_end: false });
-    try {
-      await this.update(userId, subscription, change);
-    } catch (error) {
-      if (!(error instanceof ApiError) || error.code === BillingErrors.outcomeUnknown.definition.code)
-        throw error;
-      await this.update(userId, subscription, { cancel_at_period_end: true }).catch((cause: unknown) => {
-        this.log.error({ user_id: userId, err: cause }, 'a subscription that was to end goes on');
-        throw BillingErrors.outcomeUnknown.with({ cause });
-      });
-      throw error;
-    }
   }
 
   private async update(userId: string, { id }: SubscriptionFacts, change: SubscriptionChange): Promise<void> {

@@ -19,47 +19,47 @@ describe('a change of the plan', () => {
     t.http.post(`/auth/billing/${path}`, { bearer, body });
   const change = (bearer: string, tier: string) => post('subscription/change', bearer, { tier });
   const info = async (bearer: string) => (await t.http.get('/auth/billing/info', { bearer })).body;
-  /** What becomes of the changes of a subscription, one after another. */
-  const onChanges = (...faults: (Fault | undefined)[]): void => {
+  /** What becomes of a change of a subscription. */
+  const onChange = (fault: Fault): void => {
     t.polar.faultOf = ({ method, path }) =>
-      method === 'PATCH' && path.startsWith('/v1/subscriptions/') ? faults.shift() : undefined;
-  };
-  const ending = async () => {
-    const made = await subscriber(t);
-    await post('subscription/cancel', made.user.token);
-    return made;
+      method === 'PATCH' && path.startsWith('/v1/subscriptions/') ? fault : undefined;
   };
 
-  describe('of a subscription that is to end', () => {
-    it.each([[402], [403], [409], [422], [429]])(
-      'leaves it to end when Polar does not make the change (%d)',
-      async (status) => {
-        const { user, subscription } = await ending();
-        onChanges(undefined, { status });
-        const answer = await change(user.token, 'professional');
-        expect(answer.body.code).toMatch(/^billing_(refused|unavailable)$/);
-        expect(subscription).toMatchObject({ cancel_at_period_end: true, product_id: products.starter });
-        expect(await info(user.token)).toMatchObject({ tier: 'starter', cancel_at_period_end: true });
-      },
-    );
-
-    it('says so when nobody knows whether it was made, and shows what is true once Polar answers', async () => {
-      const { user } = await ending();
-      onChanges(undefined, 'commit-then-drop');
-      const { status, body } = await change(user.token, 'professional');
-      expect([status, body.code]).toEqual([503, 'billing_outcome_unknown']);
-      expect(body.detail).toContain('may go on now');
-      t.polar.heal();
-      await sync(t, user.id);
-      expect(await info(user.token)).toMatchObject({ tier: 'professional', cancel_at_period_end: false });
+  it('is refused while the subscription is to end, without a request to Polar, and made once it was resumed', async () => {
+    const { user, subscription } = await subscriber(t);
+    await post('subscription/cancel', user.token);
+    onChange({ status: 500 });
+    const { status, body } = await change(user.token, 'professional');
+    expect([status, body.code]).toEqual([409, 'subscription_ends']);
+    expect(subscription).toMatchObject({ cancel_at_period_end: true, product_id: products.starter });
+    t.polar.heal();
+    await post('subscription/resume', user.token);
+    expect((await change(user.token, 'professional')).body).toMatchObject({
+      tier: 'professional',
+      cancel_at_period_end: false,
     });
+  });
 
-    it('says so when it can no longer be made to end', async () => {
-      const { user } = await ending();
-      onChanges(undefined, { status: 402 }, { status: 500 });
-      expect((await change(user.token, 'professional')).body.code).toBe('billing_outcome_unknown');
-      expect((await info(user.token)).cancel_at_period_end).toBe(false);
-    });
+  it.each([[402], [403], [409], [422], [429]])(
+    'leaves everything as it was when Polar does not make it (%d)',
+    async (status) => {
+      const { user, subscription } = await subscriber(t);
+      onChange({ status });
+      const answer = await change(user.token, 'professional');
+      expect(answer.body.code).toMatch(/^billing_(refused|unavailable)$/);
+      expect(subscription.product_id).toBe(products.starter);
+      expect((await info(user.token)).tier).toBe('starter');
+    },
+  );
+
+  it('says so when nobody knows whether it was made, and shows what is true once Polar answers', async () => {
+    const { user } = await subscriber(t);
+    onChange('commit-then-drop');
+    const { status, body } = await change(user.token, 'professional');
+    expect([status, body.code]).toEqual([503, 'billing_outcome_unknown']);
+    t.polar.heal();
+    await sync(t, user.id);
+    expect((await info(user.token)).tier).toBe('professional');
   });
 
   describe('to a lower one', () => {
