@@ -44,6 +44,8 @@ export interface StoredEvent {
   readonly external_id: string;
   readonly timestamp: string;
   readonly metadata: Record<string, unknown>;
+  /** It came before there was a meter for it. */
+  readonly isUncounted?: boolean;
 }
 
 /** A thing of the catalogue: a meter, product, benefit or webhook endpoint. */
@@ -153,7 +155,7 @@ export class PolarStore {
   total(externalId: string, name = 'usage.tokens', property = 'total_tokens'): number {
     let sum = 0;
     for (const event of this.events.values()) {
-      if (event.external_customer_id !== externalId || event.name !== name) continue;
+      if (event.isUncounted || event.external_customer_id !== externalId || event.name !== name) continue;
       const value = event.metadata[property];
       if (typeof value === 'number') sum += value;
     }

@@ -115,7 +115,8 @@ function deleteCustomer(store: PolarStore, { query }: PolarRequest, id: string):
   customer.deleted_at = new Date(store.now()).toISOString();
   if (query.get('anonymize') === 'true')
     Object.assign(customer, { email: `${customer.id}@anonymous`, name: null });
-  for (const one of store.subscriptions.values()) if (one.customer_id === customer.id) one.status = 'canceled';
+  for (const one of store.subscriptions.values())
+    if (one.customer_id === customer.id) one.status = 'canceled';
   return null;
 }
 
@@ -172,7 +173,7 @@ function createSession(store: PolarStore, { body }: PolarRequest): unknown {
   };
 }
 
-/** All or nothing; an event counts once, for ever. */
+/** All or nothing; an event counts once, for ever, in the meters that there are when it comes. */
 function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
   const events = body.events as StoredEvent[];
   const late = events.flatMap(({ timestamp }, i) => (Date.parse(timestamp) > store.now() ? [i] : []));
@@ -189,7 +190,8 @@ function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
   let inserted = 0;
   for (const event of events) {
     if (store.events.has(event.external_id)) continue;
-    store.events.set(event.external_id, event);
+    const isUncounted = !store.things.meters.some(({ name }) => name === event.name);
+    store.events.set(event.external_id, { ...event, isUncounted });
     inserted += 1;
   }
   return { inserted, duplicates: events.length - inserted };
