@@ -1,5 +1,6 @@
 import { v7 as uuidv7 } from 'uuid';
 import { BillingAccount } from '../../src/billing/billing-account.entity';
+import { BillingEvent } from '../../src/billing/billing-event.entity';
 import { CustomerSync } from '../../src/billing/customer-sync';
 import { erasedUser } from '../../src/users/erased-user';
 import { User } from '../../src/users/user.entity';
@@ -123,6 +124,24 @@ describe('customers at Polar', () => {
       await makeJobsDue(t.db);
       await t.settled();
       expect(customer?.deleted_at).not.toBeNull();
+    });
+
+    it('leave nothing in what is delivered later, also when it is not as documented', async () => {
+      const { user, subscription } = await subscriber(t);
+      const { store } = t.polar;
+      const body = store.subscriptionBody(subscription);
+      const late = [
+        store.deliver('subscription.updated', body),
+        store.deliver('subscription.canceled', { ...body, status: 7 }),
+      ];
+      await erase(user.token);
+      for (const delivery of late) expect((await deliver(t, delivery)).status).toBe(202);
+      await t.settled();
+      const events = await t.db.find(BillingEvent, { where: { userId: user.id }, order: { id: 'ASC' } });
+      expect(events).toMatchObject([
+        { status: 'processed', payload: null },
+        { status: 'failed', payload: null },
+      ]);
     });
 
     it('are not made anew by whatever is heard of them later', async () => {
