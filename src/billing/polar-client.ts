@@ -153,6 +153,10 @@ export class PolarClient {
     await this.orNull(z.unknown(), () => this.api.customers.deleteExternal(userId, { anonymize: true }));
   }
 
+  async getSubscription(id: string): Promise<PolarSubscription> {
+    return this.read(subscriptionSchema, () => this.api.subscriptions.get(id));
+  }
+
   async changeSubscription(id: string, change: SubscriptionChange): Promise<PolarSubscription> {
     return this.read(subscriptionSchema, () => this.api.subscriptions.update(id, change));
   }

@@ -66,7 +66,9 @@ export class SubscriptionsService {
   async change(userId: string, tier: SoldTier): Promise<void> {
     this.assertConfigured();
     const productId = this.productOf(tier);
-    const subscription = await this.require(userId);
+    const isDone = (one: SubscriptionFacts): boolean =>
+      one.cancelAtPeriodEnd || (one.productId === productId && !one.pendingProductId);
+    const subscription = await this.require(userId, isDone);
     if (subscription.productId === productId) {
       if (subscription.pendingProductId) await this.update(userId, subscription, { pending_update: null });
       return;
@@ -80,25 +82,36 @@ export class SubscriptionsService {
   /** Ends the subscription with its period (true), or lets it go on (false). @throws ApiError `no_subscription`, ... */
   async setEnding(userId: string, isEnding: boolean): Promise<void> {
     this.assertConfigured();
-    const subscription = await this.require(userId);
-    if (subscription.cancelAtPeriodEnd === isEnding) return;
+    const isDone = (one: SubscriptionFacts): boolean => one.cancelAtPeriodEnd === isEnding;
+    const subscription = await this.require(userId, isDone);
+    if (isDone(subscription)) return;
     await this.update(userId, subscription, { cancel_at_period_end: isEnding });
   }
 
   private async update(userId: string, { id }: SubscriptionFacts, change: SubscriptionChange): Promise<void> {
+    const ask = (): Promise<PolarSubscription> => this.polar.changeSubscription(id, change);
+    await this.note(userId, () =>
+      this.ask(ask, BillingErrors.outcomeUnknown).catch(async (error: unknown) => {
+        await this.accounts.syncAt(userId, this.clock.now());
+        throw error;
+      }),
+    );
+  }
+
+  /** Applies what Polar answers of a subscription, and what follows from it. */
+  private async note(userId: string, ask: () => Promise<PolarSubscription>): Promise<void> {
     // Whatever is true afterwards is at least as new as the moment before asking.
     const atUs = this.clock.nowMs() * 1_000;
-    const ask = (): Promise<PolarSubscription> => this.polar.changeSubscription(id, change);
-    const changed = await this.ask(ask, BillingErrors.outcomeUnknown).catch(async (error: unknown) => {
-      await this.accounts.syncAt(userId, this.clock.now());
-      throw error;
-    });
+    const facts = { ...this.catalogue.factsOf(await ask()), atUs };
     await this.accounts.change(userId, async (account, tx) => {
-      await this.accounts.noteSubscription(account, { ...this.catalogue.factsOf(changed), atUs }, tx);
+      await this.accounts.noteSubscription(account, facts, tx);
     });
-    // It is done, whether or not its consequences can be read now: the webhook tells them too.
+    // It is so, whether or not its consequences can be read now: the webhook tells them too.
     await this.customers.sync(userId).catch((error: unknown) => {
-      this.log.warn({ user_id: userId, reason: (error as Error).message }, 'state after a change not read');
+      this.log.warn(
+        { user_id: userId, reason: (error as Error).message },
+        'state of a subscription not read',
+      );
     });
   }
 
@@ -107,8 +120,17 @@ export class SubscriptionsService {
     return subscription && isLiving(subscription) ? subscription : null;
   }
 
-  private async require(userId: string): Promise<SubscriptionFacts> {
-    const subscription = await this.current(userId);
+  /** As it is known here, or as Polar says when by that there is nothing to do: what changed there may not have been heard of. */
+  private async require(
+    userId: string,
+    isDone: (subscription: SubscriptionFacts) => boolean,
+  ): Promise<SubscriptionFacts> {
+    let subscription = await this.current(userId);
+    if (subscription && isDone(subscription)) {
+      const { id } = subscription;
+      await this.note(userId, () => this.ask(() => this.polar.getSubscription(id)));
+      subscription = await this.current(userId);
+    }
     if (!subscription) throw BillingErrors.noSubscription();
     return subscription;
   }

@@ -25,7 +25,7 @@ describe('a change of the plan', () => {
       method === 'PATCH' && path.startsWith('/v1/subscriptions/') ? fault : undefined;
   };
 
-  it('is refused while the subscription is to end, without a request to Polar, and made once it was resumed', async () => {
+  it('is refused while the subscription is to end, leaves it to end, and is made once it was resumed', async () => {
     const { user, subscription } = await subscriber(t);
     await post('subscription/cancel', user.token);
     onChange({ status: 500 });
@@ -60,6 +60,51 @@ describe('a change of the plan', () => {
     t.polar.heal();
     await sync(t, user.id);
     expect((await info(user.token)).tier).toBe('professional');
+  });
+
+  describe('of which nothing was heard here', () => {
+    it('is found before a request is taken for done', async () => {
+      const { user, subscription } = await subscriber(t, 'professional');
+      await post('subscription/cancel', user.token);
+      subscription.cancel_at_period_end = false;
+      expect((await post('subscription/cancel', user.token)).body.cancel_at_period_end).toBe(true);
+      expect(subscription.cancel_at_period_end).toBe(true);
+
+      await post('subscription/resume', user.token);
+      subscription.cancel_at_period_end = true;
+      expect((await post('subscription/resume', user.token)).body.cancel_at_period_end).toBe(false);
+      expect(subscription.cancel_at_period_end).toBe(false);
+
+      const pending = { product_id: products.starter, applies_at: subscription.current_period_end };
+      subscription.pending_update = pending;
+      expect((await change(user.token, 'professional')).status).toBe(200);
+      expect(subscription.pending_update).toBeNull();
+
+      subscription.product_id = products.starter;
+      expect((await change(user.token, 'professional')).body.tier).toBe('professional');
+      expect(subscription.product_id).toBe(products.professional);
+    });
+
+    it('gives no plan back that ended with a late payment', async () => {
+      const { user, subscription } = await subscriber(t);
+      subscription.status = 'past_due';
+      const { store } = t.polar;
+      await deliver(t, store.deliver('subscription.past_due', store.subscriptionBody(subscription)));
+      await t.settled();
+      await sync(t, user.id);
+      expect((await post('subscription/resume', user.token)).body).toMatchObject({
+        tier: 'free',
+        status: 'past_due',
+      });
+    });
+
+    it('makes a request fail that may have something to do, while Polar does not answer', async () => {
+      const { user } = await subscriber(t);
+      t.polar.faultOf = () => 'drop';
+      const answers = [await post('subscription/resume', user.token), await change(user.token, 'starter')];
+      for (const { status, body } of answers)
+        expect([status, body.code]).toEqual([503, 'billing_unavailable']);
+    });
   });
 
   describe('to a lower one', () => {

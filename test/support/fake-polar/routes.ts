@@ -40,6 +40,7 @@ const routes: readonly (readonly [method: string, pattern: RegExp, status: numbe
   ['PATCH', /^\/v1\/customers\/([^/]+)$/, 200, updateCustomer],
   ['POST', /^\/v1\/checkouts\/$/, 201, createCheckout],
   ['GET', /^\/v1\/subscriptions\/$/, 200, listSubscriptions],
+  ['GET', /^\/v1\/subscriptions\/([^/]+)$/, 200, getSubscription],
   ['PATCH', /^\/v1\/subscriptions\/([^/]+)$/, 200, updateSubscription],
   ['POST', /^\/v1\/customer-sessions\/$/, 201, createSession],
   ['POST', /^\/v1\/events\/ingest$/, 200, ingest],
@@ -141,6 +142,12 @@ function listSubscriptions(store: PolarStore, { query }: PolarRequest): unknown 
     all.map((one) => store.subscriptionBody(one)),
     query,
   );
+}
+
+function getSubscription(store: PolarStore, _request: PolarRequest, id: string): unknown {
+  const subscription = store.subscriptions.get(id);
+  if (!subscription) throw Refusal.notFound();
+  return store.subscriptionBody(subscription);
 }
 
 function updateSubscription(store: PolarStore, { body }: PolarRequest, id: string): unknown {
