@@ -209,6 +209,8 @@ export class CustomerSync implements OnModuleInit {
     const free = sameAddress.find(({ external_id: owner }) => !owner);
     if (free && user.isVerified) {
       await this.polar.linkCustomer(free.id, user.id);
+      // It may have a plan already, of which the state that was just asked for knew nothing.
+      await this.accounts.syncAt(user.id, this.clock.now());
       return free;
     }
     if (sameAddress.length === 0) throw refusal;

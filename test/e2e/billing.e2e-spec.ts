@@ -90,6 +90,14 @@ describe('billing', () => {
       },
     );
 
+    it('that are linked bring the plan that they have', async () => {
+      const user = await t.make.user({ isVerified: true });
+      const customer = t.polar.store.addCustomer({ email: user.email });
+      t.polar.store.subscribe(user.id, products.starter, { customer_id: customer.id });
+      await eventually(async () => (await info(user.token)).tier === 'starter');
+      expect(customer.external_id).toBe(user.id);
+    });
+
     it('of another account are never linked, and the operator is told', async () => {
       const user = await t.make.user();
       t.polar.store.addCustomer({ email: user.email, external_id: randomUUID() });

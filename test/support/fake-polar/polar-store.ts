@@ -123,6 +123,7 @@ export class PolarStore {
     fields: Partial<StoredSubscription> = {},
   ): StoredSubscription {
     const customer =
+      this.customers.get(fields.customer_id ?? '') ??
       this.customerOf(externalId) ??
       this.addCustomer({ external_id: externalId, email: `${externalId}@example.com` });
     const subscription = {
