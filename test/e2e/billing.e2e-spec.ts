@@ -173,6 +173,23 @@ describe('billing', () => {
     });
   });
 
+  it('shows the calendar month again when the subscription has ended within its period', async () => {
+    const { user, subscription } = await subscriber(t);
+    subscription.status = 'canceled';
+    const { store } = t.polar;
+    await deliver(t, store.deliver('subscription.revoked', store.subscriptionBody(subscription)));
+    await t.settled();
+    const now = t.clock.now();
+    const month = (more: number): string =>
+      new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + more, 1)).toISOString();
+    expect(await info(user.token)).toMatchObject({
+      tier: 'free',
+      status: 'canceled',
+      period_start: month(0),
+      period_end: month(1),
+    });
+  });
+
   describe('what it costs', () => {
     it('is nothing when nothing was bought, whatever plan an operator has set', async () => {
       const { token } = await t.make.user({ tierOverride: 'starter' });
