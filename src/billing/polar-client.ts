@@ -57,7 +57,8 @@ export type SubscriptionChange =
 /** Where a customer goes on after paying. */
 export interface CheckoutInput {
   readonly userId: string;
-  readonly email: string;
+  /** Fills the page in; null for a customer whom Polar knows, whose address there may be another. */
+  readonly email: string | null;
   readonly successUrl: string;
   readonly returnUrl: string;
 }
@@ -104,7 +105,7 @@ export class PolarClient {
     const body = {
       products: [productId],
       external_customer_id: checkout.userId,
-      customer_email: checkout.email,
+      ...(checkout.email !== null && { customer_email: checkout.email }),
       success_url: checkout.successUrl,
       return_url: checkout.returnUrl,
       metadata: { user_id: checkout.userId },

@@ -43,7 +43,9 @@ export class SubscriptionsService {
     this.assertConfigured();
     const productId = this.productOf(tier);
     if (await this.current(userId)) throw BillingErrors.subscriptionExists();
-    const { email } = await this.users.get(userId);
+    const isKnown = ((await this.accounts.find(userId))?.polarCustomerId ?? null) !== null;
+    // Polar refuses an address that another customer took there.
+    const email = isKnown ? null : (await this.users.get(userId)).email;
     const back = this.returnUrl(returnUrl);
     const successUrl = `${back}${back.includes('?') ? '&' : '?'}checkout_id={CHECKOUT_ID}`;
     return this.ask(() => this.checkouts.open(productId, { userId, email, successUrl, returnUrl: back }));

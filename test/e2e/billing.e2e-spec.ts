@@ -221,11 +221,30 @@ describe('billing', () => {
       const [checkout] = [...t.polar.store.checkouts.values()].filter(
         (one) => one['external_customer_id'] === user.id,
       );
-      expect(checkout).toMatchObject({ products: [products.starter], customer_email: user.email });
+      expect(checkout).toMatchObject({ products: [products.starter] });
       expect(checkout?.['success_url']).toContain('checkout_id={CHECKOUT_ID}');
       t.clock.advance(3_600_000);
       expect((await post('checkout', user.token, { tier: 'starter' })).body.url).not.toBe(first.body.url);
       t.clock.reset();
+    });
+
+    it('names the address only of whoever Polar does not know: there it may be of another customer by now', async () => {
+      const askedFor = ({ id }: { id: string }): unknown =>
+        t.polar.requests.findLast(
+          ({ path, body }) => path === '/v1/checkouts/' && JSON.stringify(body).includes(id),
+        )?.body;
+      const known = await t.make.user();
+      await sync(t, known.id);
+      const email = t.make.email();
+      await t.db.update(User, { id: known.id }, { email });
+      t.polar.store.addCustomer({ email, external_id: randomUUID() });
+      expect((await post('checkout', known.token, { tier: 'starter' })).status).toBe(200);
+      expect(askedFor(known)).not.toHaveProperty('customer_email');
+
+      t.polar.faultOf = ({ path }) => (path.startsWith('/v1/customers/') ? { status: 503 } : undefined);
+      const unknown = await t.make.user();
+      expect((await post('checkout', unknown.token, { tier: 'starter' })).status).toBe(200);
+      expect(askedFor(unknown)).toMatchObject({ customer_email: unknown.email });
     });
 
     it('gives another page that is to lead back to another place', async () => {
