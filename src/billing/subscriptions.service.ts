@@ -1,10 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { EntityManager } from 'typeorm';
 import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
-import { tiers } from '../common/principal';
+import { tiers, type UserPrincipal } from '../common/principal';
 import { ENV, type Env } from '../config/env';
+import { lockForSession } from '../users/lock-user';
 import { UsersService } from '../users/users.service';
 import { BillingErrors } from './billing.errors';
 import { BillingAccounts } from './billing-accounts';
@@ -16,6 +18,9 @@ import { PolarClient, type SubscriptionChange } from './polar-client';
 import { PolarFailure } from './polar-failure';
 import type { PolarSubscription } from './polar-schemas';
 
+/** Whoever asks, and in which session. */
+type Owner = Pick<UserPrincipal, 'userId' | 'sessionId'>;
+
 /**
  * What a customer does about his plan. Whose subscription it is comes from his own account and never from the request;
  * what he may do afterwards comes from Polar's state.
@@ -25,6 +30,7 @@ export class SubscriptionsService {
   private readonly origins: readonly string[];
 
   constructor(
+    private readonly db: EntityManager,
     private readonly users: UsersService,
     private readonly accounts: BillingAccounts,
     private readonly catalogue: Catalogue,
@@ -39,8 +45,9 @@ export class SubscriptionsService {
   }
 
   /** @throws ApiError `billing_not_configured`, `plan_not_for_sale`, `subscription_exists`, `checkout_in_progress`, ... */
-  async checkout(userId: string, tier: SoldTier, returnUrl: string | undefined): Promise<PolarPage> {
-    this.assertConfigured();
+  async checkout(owner: Owner, tier: SoldTier, returnUrl: string | undefined): Promise<PolarPage> {
+    await this.admit(owner);
+    const { userId } = owner;
     const productId = this.productOf(tier);
     if (await this.current(userId)) throw BillingErrors.subscriptionExists();
     const isKnown = ((await this.accounts.find(userId))?.polarCustomerId ?? null) !== null;
@@ -52,8 +59,9 @@ export class SubscriptionsService {
   }
 
   /** A page for one click; made anew each time. @throws ApiError `billing_not_configured`, `no_billing_customer`, ... */
-  async portal(userId: string, returnUrl: string | undefined): Promise<PolarPage> {
-    this.assertConfigured();
+  async portal(owner: Owner, returnUrl: string | undefined): Promise<PolarPage> {
+    await this.admit(owner);
+    const { userId } = owner;
     const account = await this.accounts.find(userId);
     if (!account?.polarCustomerId) throw BillingErrors.noCustomer.with({ retryAfterSeconds: 60 });
     const session = await this.ask(() => this.polar.openPortal(userId, this.returnUrl(returnUrl)));
@@ -65,8 +73,9 @@ export class SubscriptionsService {
    * The plan he has takes back a lower one that was to follow. What Polar refuses leaves everything as it was.
    * @throws ApiError `no_subscription`, `subscription_ends`, `plan_not_for_sale`, `billing_refused`, ...
    */
-  async change(userId: string, tier: SoldTier): Promise<void> {
-    this.assertConfigured();
+  async change(owner: Owner, tier: SoldTier): Promise<void> {
+    await this.admit(owner);
+    const { userId } = owner;
     const productId = this.productOf(tier);
     const isDone = (one: SubscriptionFacts): boolean =>
       one.cancelAtPeriodEnd || (one.productId === productId && !one.pendingProductId);
@@ -82,8 +91,9 @@ export class SubscriptionsService {
   }
 
   /** Ends the subscription with its period (true), or lets it go on (false). @throws ApiError `no_subscription`, ... */
-  async setEnding(userId: string, isEnding: boolean): Promise<void> {
-    this.assertConfigured();
+  async setEnding(owner: Owner, isEnding: boolean): Promise<void> {
+    await this.admit(owner);
+    const { userId } = owner;
     const isDone = (one: SubscriptionFacts): boolean => one.cancelAtPeriodEnd === isEnding;
     const subscription = await this.require(userId, isDone);
     if (isDone(subscription)) return;
@@ -152,8 +162,10 @@ export class SubscriptionsService {
     return href;
   }
 
-  private assertConfigured(): void {
+  /** Of a session that has just ended elsewhere, which its guard may know a second later, Polar is asked nothing. */
+  private async admit(owner: Owner): Promise<void> {
     if (!this.polar.isConfigured) throw BillingErrors.notConfigured();
+    await this.db.transaction((tx) => lockForSession(owner, tx));
   }
 
   /** Gives Polar's refusals their place in the catalogue. @param unknown what to say when nobody knows whether it was done. */

@@ -451,6 +451,25 @@ describe('billing', () => {
       expect(portals.filter(({ body }) => JSON.stringify(body).includes(victim.id))).toEqual([]);
     });
 
+    it.each([
+      ['checkout', { tier: 'starter' }],
+      ['portal', {}],
+      ['subscription/change', { tier: 'professional' }],
+      ['subscription/cancel', {}],
+      ['subscription/resume', {}],
+    ])('S4: is left alone by a session that has just ended elsewhere: %s', async (path, body) => {
+      const { user } = await subscriber(t);
+      await info(user.token);
+      await t.db.query('DELETE FROM sessions WHERE user_id = $1', [user.id]);
+      const asked = (): number =>
+        t.polar.requests.filter((one) =>
+          /^\/v1\/(checkouts|customer-sessions|subscriptions\/.)/.test(one.path),
+        ).length;
+      const before = asked();
+      expect((await post(path, user.token, body)).body.code).toBe('invalid_token');
+      expect(asked()).toBe(before);
+    });
+
     it('is refused to whoever has none, without a question to Polar', async () => {
       const user = await t.make.user();
       const before = t.polar.requests.filter(({ method }) => method === 'PATCH').length;
