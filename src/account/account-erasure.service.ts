@@ -7,11 +7,13 @@ import { AuthErrors } from '../auth/auth.errors';
 import { SessionsService } from '../auth/sessions.service';
 import { BillingErasure } from '../billing/billing-erasure';
 import type { RequestOrigin } from '../common/origin';
+import type { UserPrincipal } from '../common/principal';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Idempotency } from '../platform/idempotency/idempotency';
 import { Jobs } from '../platform/jobs/jobs';
 import { TwoFactorService } from '../two-factor/two-factor.service';
+import { lockForSession } from '../users/lock-user';
 import { UsersService } from '../users/users.service';
 import { AccountMails } from './account.mails';
 
@@ -59,11 +61,14 @@ export class AccountErasureService implements OnModuleInit {
   /**
    * Takes everything personal out of an account and ends it, for good: its sessions, keys and tokens open nothing any
    * more, its address is free. What was used and what it cost stays, of nobody.
-   * @throws ApiError `wrong_password`, also while the account is locked.
+   * @throws ApiError `wrong_password`, also while the account is locked; `invalid_token` when the session has ended
+   * meanwhile.
    */
-  async erase(userId: string, password: string, origin: RequestOrigin): Promise<void> {
+  async erase(principal: UserPrincipal, password: string, origin: RequestOrigin): Promise<void> {
+    const { userId } = principal;
     const { email, passwordHash } = await this.passwords.ask(userId, password, origin);
     await this.db.transaction(async (tx) => {
+      await lockForSession(principal, tx);
       if (!(await this.users.erase(userId, passwordHash, tx))) throw AuthErrors.wrongPassword();
       await this.sessions.endAll(userId, null, tx);
       await this.apiKeys.eraseAll(userId, tx);

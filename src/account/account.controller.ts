@@ -50,11 +50,11 @@ export class AccountController {
   @ApiOkResponse({ type: MessageDto, description: 'The account is gone.' })
   @ApiProblems(AuthErrors.wrongPassword)
   async erase(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { password }: EraseAccountDto,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.erasure.erase(userId, password, origin);
+    await this.erasure.erase(principal, password, origin);
     return { message: 'Account erased' };
   }
 }

@@ -5,7 +5,10 @@ import { layOut, type Letter } from '../platform/mail/mail-layout';
 import { Mailer } from '../platform/mail/mailer';
 import { ApiKey } from './api-key.entity';
 
-/** Tells owners of what happens to their keys; sent with a `keyId`. No mail holds a key. */
+/**
+ * Tells owners of what happens to their keys; sent with a `keyId`. No mail holds a key. Of what its owner does an
+ * address hears once it is proven.
+ */
 @Injectable()
 export class ApiKeyMails implements OnModuleInit {
   constructor(
@@ -28,7 +31,8 @@ export class ApiKeyMails implements OnModuleInit {
   private notice(kind: string, subject: string, event: string): void {
     this.mailer.define(kind, async ({ keyId }: { keyId: string }) => {
       const key = await this.db.findOne(ApiKey, { where: { id: keyId }, relations: { user: true } });
-      if (!key?.user) return null;
+      // Or anybody could flood a stranger's mailbox, with a text of his own.
+      if (!key?.user?.isVerified) return null;
       return layOut({
         to: key.user.email,
         subject,

@@ -128,11 +128,11 @@ export class ApiKeysController {
   @ApiOkResponse({ type: MessageDto, description: 'The old secret opens nothing any more.' })
   @ApiProblems(ApiKeyErrors.notFound, ApiKeyErrors.versionNotFound)
   async endVersion(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Param() { id, version_id: versionId }: VersionIdDto,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.rotation.endVersion(userId, id, versionId, origin);
+    await this.rotation.endVersion(principal, id, versionId, origin);
     return { message: 'Old secret ended' };
   }
 

@@ -70,11 +70,19 @@ export class KeyRotation {
 
   /**
    * Ends an old secret before its time.
-   * @throws ApiError `api_key_not_found`; `api_key_version_not_found`, also for the current one.
+   * @throws ApiError `api_key_not_found`; `api_key_version_not_found`, also for the current one; `invalid_token` when the
+   * session has ended meanwhile.
    */
-  async endVersion(userId: string, id: string, versionId: string, origin: RequestOrigin): Promise<void> {
+  async endVersion(
+    owner: Pick<UserPrincipal, 'userId' | 'sessionId'>,
+    id: string,
+    versionId: string,
+    origin: RequestOrigin,
+  ): Promise<void> {
     const now = this.clock.now();
+    const { userId } = owner;
     await this.db.transaction(async (tx) => {
+      await lockForSession(owner, tx);
       if (!(await tx.existsBy(ApiKey, { id, userId }))) throw ApiKeyErrors.notFound();
       const old = { id: versionId, apiKeyId: id, expiresAt: MoreThan(now) };
       const { affected } = await tx.update(ApiKeyVersion, old, { expiresAt: now });

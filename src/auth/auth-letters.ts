@@ -40,6 +40,18 @@ export class AuthLetters {
     };
   }
 
+  /** After a change of the address was undone. */
+  changeUndone(token: string): Text {
+    return {
+      subject: 'You have your account back: choose a new password',
+      before: [
+        `Your account at ${this.serviceName} has this e-mail address again. Its password, its sessions and the API keys made since the change have ended. Open this link within 15 minutes:`,
+      ],
+      link: { label: 'Choose a new password', url: `${this.publicUrl}/reset-password#token=${token}` },
+      after: ['Later, ask for a new password where you log in: you get another link.'],
+    };
+  }
+
   /** To the owner of an address with which somebody tried to sign up again, or which he wanted for another account. */
   signUpAttempt(): Text {
     return {

@@ -14,12 +14,14 @@ import { ProfileDto } from '../users/users.dto';
 
 const PASSWORD_LENGTH_MIN = 8;
 const PASSWORD_LENGTH_MAX = 128;
+/** Of UTF-16 units: whatever is longer is not looked at, for Unicode forms take quadratic time of some texts. */
+const PASSWORD_UNITS_MAX = 1_024;
 
 /** Lengths are counted in code points, as people count (NIST SP 800-63B, 3.1.1.2), of the text as it is sent and as it is hashed. */
 @ValidatorConstraint({ name: 'passwordLength' })
 class PasswordLength implements ValidatorConstraintInterface {
   validate(value: unknown): boolean {
-    if (typeof value !== 'string') return false;
+    if (typeof value !== 'string' || value.length > PASSWORD_UNITS_MAX) return false;
     return [value, value.normalize('NFKC')].every((text) => {
       const { length } = [...text];
       return length >= PASSWORD_LENGTH_MIN && length <= PASSWORD_LENGTH_MAX;

@@ -10,8 +10,8 @@ import type { TokenPurpose } from './one-time-token.entity';
 import { type MailedToken, OneTimeTokens } from './one-time-tokens';
 
 /**
- * The mails about accounts. Those with a link are sent with the `tokenId` of their one-time token, whose purpose is
- * their kind; the notices with a `userId`.
+ * The mails about accounts. Those with a link are sent with the `tokenId` of their one-time token; the notices with a
+ * `userId`, to addresses that are proven: or anybody could flood a stranger's mailbox.
  */
 @Injectable()
 export class AuthMails implements OnModuleInit {
@@ -25,10 +25,11 @@ export class AuthMails implements OnModuleInit {
 
   onModuleInit(): void {
     const letters = new AuthLetters(this.env.SERVICE_NAME, this.env.PUBLIC_URL);
-    this.link('verify_email', (mailed) => letters.verification(mailed));
-    this.link('reset_password', ({ token }) => letters.passwordReset(token));
-    this.link('sign_up_attempt', () => letters.signUpAttempt());
-    this.link('undo_email', ({ token, user }) => letters.emailChanged(token, user.email));
+    this.link('verify_email', 'verify_email', (mailed) => letters.verification(mailed));
+    this.link('reset_password', 'reset_password', ({ token }) => letters.passwordReset(token));
+    this.link('email_change_undone', 'reset_password', ({ token }) => letters.changeUndone(token));
+    this.link('sign_up_attempt', 'sign_up_attempt', () => letters.signUpAttempt());
+    this.link('undo_email', 'undo_email', ({ token, user }) => letters.emailChanged(token, user.email));
     this.mailer.define('change_email', ({ tokenId }: { tokenId: string }) =>
       this.changeOfAddress(tokenId, letters),
     );
@@ -41,9 +42,9 @@ export class AuthMails implements OnModuleInit {
   }
 
   /** Not sent any more once its token was used or replaced. It goes to the address that its token is about. */
-  private link(kind: TokenPurpose, write: (mailed: MailedToken) => Text): void {
+  private link(kind: string, purpose: TokenPurpose, write: (mailed: MailedToken) => Text): void {
     this.mailer.define(kind, async ({ tokenId }: { tokenId: string }) => {
-      const found = await this.oneTimeTokens.mail(tokenId, kind);
+      const found = await this.oneTimeTokens.mail(tokenId, purpose);
       return found && layOut({ ...write(found), to: found.email ?? found.user.email });
     });
   }
@@ -51,7 +52,7 @@ export class AuthMails implements OnModuleInit {
   private notice(kind: string, text: Text): void {
     this.mailer.define(kind, async ({ userId }: { userId: string }) => {
       const user = await this.users.find(userId);
-      return user && layOut({ ...text, to: user.email });
+      return user?.isVerified ? layOut({ ...text, to: user.email }) : null;
     });
   }
 

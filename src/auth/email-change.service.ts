@@ -105,7 +105,7 @@ export class EmailChangeService {
       await this.takeBack.endAll(userId, tx, createdAt);
       await this.attempts.clear({ email }, tx);
       const tokenId = await this.oneTimeTokens.issue(userId, 'reset_password', tx);
-      await this.mailer.send('reset_password', { tokenId }, tx);
+      await this.mailer.send('email_change_undone', { tokenId }, tx);
       const entry = { action: 'email.change_undone', by: { id: userId, origin }, subjectId: userId } as const;
       await this.audit.record({ ...entry, details: { to: email } }, tx);
     });

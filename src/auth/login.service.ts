@@ -74,7 +74,7 @@ export class LoginService {
     const isRight = await this.passwords.verify(mayGuess ? user?.passwordHash : undefined, password);
     if (!user || !isRight || !user.isActive) throw this.refused(refusal, user, origin);
 
-    const proof = user.twoFactorEnabled ? await this.proofOf(user, code, target) : null;
+    const proof = user.twoFactorEnabled ? await this.proofOf(user, code, target, origin) : null;
     if (user.twoFactorEnabled && !proof) throw this.refused(refusal, user, origin);
     if (!(await this.strengthenHash(user, password))) throw this.refused(refusal, user, origin);
     return this.openSession({ user, target, proof, once: false, refusal }, origin);
@@ -95,7 +95,7 @@ export class LoginService {
     if (!user) throw this.refused(refusal, user, origin);
     const target = { email: user.email, deviceId: this.deviceOf(deviceToken, user) };
     const mayGuess = await this.attempts.take(target, origin);
-    const proof = mayGuess ? await this.twoFactor.examine(user.id, code) : null;
+    const proof = mayGuess ? await this.examine(user, code, target, origin) : null;
     if (!proof) throw this.refused(refusal, user, origin);
     return this.openSession({ user, target, proof, once: true, refusal }, origin);
   }
@@ -104,12 +104,28 @@ export class LoginService {
    * The second factor of a log-in, or null for a wrong code.
    * @throws ApiError `two_factor_required` when there is no code. This attempt is given back; wrong codes stay counted.
    */
-  private async proofOf(user: User, code: string | undefined, target: AttemptTarget): Promise<Proof | null> {
-    if (code) return this.twoFactor.examine(user.id, code);
+  private async proofOf(
+    user: User,
+    code: string | undefined,
+    target: AttemptTarget,
+    origin: RequestOrigin,
+  ): Promise<Proof | null> {
+    if (code) return this.examine(user, code, target, origin);
     const reset = await this.twoFactor.dueReset(user.id);
     if (reset) return reset;
     await this.attempts.giveBack(target);
     throw TwoFactorErrors.required.with({ challengeToken: this.challenges.issue(user) });
+  }
+
+  /** Takes an attempt at the second factor, then looks at the code; null when it is wrong, or there is no attempt left. */
+  private async examine(
+    user: User,
+    code: string,
+    target: AttemptTarget,
+    origin: RequestOrigin,
+  ): Promise<Proof | null> {
+    const mayGuess = await this.attempts.take({ ...target, isSecondFactor: true }, origin);
+    return mayGuess ? this.twoFactor.examine(user.id, code) : null;
   }
 
   /**
@@ -137,6 +153,7 @@ export class LoginService {
       if (proof && !(await this.twoFactor.use(proof, by, user.id, tx)))
         throw this.refused(refusal, user, origin);
       await this.attempts.giveBack(target, tx);
+      if (proof && !isReset) await this.attempts.giveBack({ ...target, isSecondFactor: true }, tx);
       if (isReset) await this.sessions.endAll(user.id, null, tx);
       const session = await this.sessions.open(user.id, origin, proof !== null && !isReset, tx);
       const details: Record<string, string> = proof ? { second_factor: proof.kind } : {};

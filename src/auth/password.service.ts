@@ -8,7 +8,7 @@ import { Audit } from '../platform/audit/audit';
 import { Passwords } from '../platform/crypto/passwords';
 import { Jobs } from '../platform/jobs/jobs';
 import { Mailer } from '../platform/mail/mailer';
-import { lockUser } from '../users/lock-user';
+import { lockForSession, lockUser } from '../users/lock-user';
 import { UsersService } from '../users/users.service';
 import { AuthErrors } from './auth.errors';
 import { BreachedPasswords } from './breached-passwords';
@@ -45,14 +45,16 @@ export class PasswordService implements OnModuleInit {
 
   /**
    * Changes the password and ends all other sessions. The current one is a guess like any other.
-   * @throws ApiError `wrong_password`, also while the account is locked; `weak_password`.
+   * @throws ApiError `wrong_password`, also while the account is locked; `weak_password`; `invalid_token` when the
+   * session has ended meanwhile.
    */
   async change(
-    { userId, sessionId }: UserPrincipal,
+    principal: UserPrincipal,
     currentPassword: string,
     newPassword: string,
     origin: RequestOrigin,
   ): Promise<void> {
+    const { userId, sessionId } = principal;
     const user = await this.users.getForLogin(userId);
     assertStrong(newPassword, user.email);
     await this.breachedPasswords.assertUnknown(newPassword);
@@ -63,6 +65,7 @@ export class PasswordService implements OnModuleInit {
 
     const hash = await this.passwords.hash(newPassword);
     await this.db.transaction(async (tx) => {
+      await lockForSession(principal, tx);
       if (!(await this.users.setPassword(userId, hash, user.passwordHash, tx)))
         throw AuthErrors.wrongPassword();
       await this.attempts.giveBack(target, tx);
@@ -86,10 +89,10 @@ export class PasswordService implements OnModuleInit {
   }
 
   private async mailReset({ userId, origin }: ResetJob): Promise<void> {
-    const user = await this.users.find(userId);
-    if (!user?.isActive) return;
+    if (!(await this.users.find(userId))) return;
     await this.db.transaction(async (tx) => {
-      await lockUser(userId, tx);
+      const { isActive } = await lockUser(userId, tx);
+      if (!isActive) return;
       const tokenId = await this.oneTimeTokens.issue(userId, 'reset_password', tx);
       await this.mailer.send('reset_password', { tokenId }, tx);
       const by = { id: null, origin };
@@ -106,14 +109,15 @@ export class PasswordService implements OnModuleInit {
     // Asked before anybody else is asked or anything is hashed, or both would be anybody's to order.
     const userId = await this.oneTimeTokens.ownerOf(token, 'reset_password');
     if (userId === null) throw AuthErrors.invalidResetToken();
-    const user = await this.users.get(userId);
-    assertStrong(newPassword, user.email);
+    const { email } = await this.users.get(userId);
+    assertStrong(newPassword, email);
     const hash = await this.hashOf(newPassword);
     await this.db.transaction(async (tx) => {
-      await this.users.setPassword(user.id, hash, undefined, tx);
+      const user = await lockUser(userId, tx);
       // Used up with what it is for: a process that dies before that leaves it as it was.
-      if (!(await this.oneTimeTokens.redeem(token, 'reset_password', tx)))
+      if (!user.isActive || !(await this.oneTimeTokens.redeem(token, 'reset_password', tx)))
         throw AuthErrors.invalidResetToken();
+      await this.users.setPassword(user.id, hash, undefined, tx);
       if (user.isVerified) {
         await this.sessions.endAll(user.id, null, tx);
         await this.oneTimeTokens.endAll(user.id, tx);

@@ -10,6 +10,7 @@ import { TwoFactorErrors } from '../two-factor/two-factor.errors';
 import { lockForSession } from '../users/lock-user';
 import type { User } from '../users/user.entity';
 import { UsersService } from '../users/users.service';
+import { OneTimeTokens } from './one-time-tokens';
 import { SessionsService } from './sessions.service';
 
 /** What a user does about his second factor in a session. Every code and password is a guess at the account, counted before it is compared. */
@@ -20,6 +21,7 @@ export class SecondFactorService {
     private readonly users: UsersService,
     private readonly twoFactor: TwoFactorService,
     private readonly sessions: SessionsService,
+    private readonly oneTimeTokens: OneTimeTokens,
     private readonly attempts: Attempts,
     private readonly passwords: Passwords,
     private readonly audit: Audit,
@@ -31,7 +33,8 @@ export class SecondFactorService {
   }
 
   /**
-   * Turns the second factor on, or moves it to another app, with the first code of the set-up; ends all other sessions.
+   * Turns the second factor on, or moves it to another app, with the first code of the set-up; ends all other sessions,
+   * and a change of the address that waits to be confirmed.
    * @returns ten backup codes, which are told this once.
    * @throws ApiError `two_factor_setup_missing`, `wrong_two_factor_code`.
    */
@@ -46,6 +49,8 @@ export class SecondFactorService {
     await this.change(principal, user, async (tx) => {
       await this.twoFactor.enable(setup, step, backupCodes, { id: userId, origin }, tx);
       await this.sessions.endAll(userId, principal.sessionId, tx);
+      // Asked for without a second factor, and to be confirmed with none.
+      await this.oneTimeTokens.endAll(userId, tx, ['change_email']);
       await this.sessions.noteSecondFactor(principal.sessionId, tx);
     });
     return backupCodes.codes;

@@ -80,13 +80,16 @@ export class SessionsController {
 
   @Delete('sessions')
   @UserAccess()
-  @ApiOperation({ summary: 'End all other sessions', description: 'This one goes on.' })
+  @ApiOperation({
+    summary: 'End all other sessions',
+    description: 'This one goes on. A change of the e-mail address that waits to be confirmed ends too.',
+  })
   @ApiOkResponse({ type: MessageDto, description: 'All other sessions are over.' })
   async endOthers(
-    @CurrentPrincipal() { userId, sessionId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Origin() origin: RequestOrigin,
   ): Promise<MessageDto> {
-    await this.sessions.endOthers(userId, sessionId, origin);
+    await this.sessions.endOthers(principal, origin);
     return { message: 'All other sessions ended' };
   }
 }

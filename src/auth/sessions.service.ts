@@ -7,8 +7,10 @@ import type { UserPrincipal } from '../common/principal';
 import { Audit } from '../platform/audit/audit';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
 import { Mailer } from '../platform/mail/mailer';
+import { lockForSession } from '../users/lock-user';
 import type { User } from '../users/user.entity';
 import { AuthErrors } from './auth.errors';
+import { OneTimeTokens } from './one-time-tokens';
 import { RefreshTokens } from './refresh-tokens';
 import { Session, sessionHorizons } from './session.entity';
 
@@ -51,6 +53,7 @@ export class SessionsService {
     private readonly db: EntityManager,
     private readonly clock: Clock,
     private readonly refreshTokens: RefreshTokens,
+    private readonly oneTimeTokens: OneTimeTokens,
     private readonly mailer: Mailer,
     private readonly audit: Audit,
   ) {
@@ -154,10 +157,17 @@ export class SessionsService {
     return isEnded;
   }
 
-  /** Ends all sessions of a user but the one he asks from. */
-  async endOthers(userId: string, sessionId: string, origin: RequestOrigin): Promise<void> {
+  /**
+   * Ends all sessions of a user but the one he asks from, and a change of his address that waits to be confirmed: one of
+   * the others may have asked for it.
+   * @throws ApiError `invalid_token` when the session has ended meanwhile.
+   */
+  async endOthers(principal: UserPrincipal, origin: RequestOrigin): Promise<void> {
+    const { userId, sessionId } = principal;
     await this.db.transaction(async (tx) => {
+      await lockForSession(principal, tx);
       await this.endAll(userId, sessionId, tx);
+      await this.oneTimeTokens.endAll(userId, tx, ['change_email']);
       await this.record('sessions.ended_others', userId, origin, tx);
     });
     this.forget(userId);

@@ -43,6 +43,11 @@ export interface AttemptTarget {
   readonly email: string;
   /** A device has a counter of its own, so that an attacker, who has none, cannot lock the owner out. */
   readonly deviceId?: string;
+  /**
+   * Guesses at the second factor by somebody who has shown the password. They have a counter besides, which a reset of the
+   * password leaves alone: it proves nothing about the second factor.
+   */
+  readonly isSecondFactor?: true;
 }
 
 /** Counts guesses at accounts. An attempt is taken before anything is compared, and given back when the guess was right. */
@@ -63,7 +68,9 @@ export class Attempts {
     const key = this.keyOf(target);
     const parameters = [key, now, lockedSince, ATTEMPTS_MAX];
     const [row] = await queryPrepared<{ taken: number }>(this.db, TAKE_SQL, parameters);
-    if (row?.taken === ATTEMPTS_MAX) await this.announceLock(key, target.email, origin);
+    // Of guesses at the second factor the owner hears by the counter that they share with passwords.
+    if (row?.taken === ATTEMPTS_MAX && !target.isSecondFactor)
+      await this.announceLock(key, target.email, origin);
     return row !== undefined;
   }
 
@@ -94,9 +101,9 @@ export class Attempts {
     await this.jobs.send(LOCK_JOB, job, this.db, LOCK_JOB_DELAY_SECONDS);
   }
 
-  private keyOf({ email, deviceId }: AttemptTarget): string {
-    return this.derivation
-      .mac('attempts', deviceId ? `device:${deviceId}:${email}` : `email:${email}`)
-      .toString('base64url');
+  private keyOf({ email, deviceId, isSecondFactor }: AttemptTarget): string {
+    const counter = isSecondFactor ? 'second-factor:' : '';
+    const whose = deviceId ? `device:${deviceId}:${email}` : `email:${email}`;
+    return this.derivation.mac('attempts', counter + whose).toString('base64url');
   }
 }

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EntityManager } from 'typeorm';
+import { EntityManager, IsNull, LessThanOrEqual, Not } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
@@ -87,5 +87,25 @@ export class TwoFactorResets {
       const by = { id: row.user_id, origin };
       await this.audit.record({ action: 'two_factor.reset_stopped', by, subjectId: row.user_id }, tx);
     });
+  }
+
+  /** The factor that the due reset of a user ends, or null. */
+  async due(userId: string): Promise<string | null> {
+    const where = { userId, resetAt: LessThanOrEqual(this.clock.now()) };
+    return (await this.db.findOneBy(TwoFactor, where))?.id ?? null;
+  }
+
+  /** Ends a factor whose reset is due. @returns false when it was stopped or used meanwhile. */
+  async use(factorId: string, tx: EntityManager): Promise<boolean> {
+    const isDue = { id: factorId, resetAt: LessThanOrEqual(this.clock.now()) };
+    return (await tx.delete(TwoFactor, isDue)).affected === 1;
+  }
+
+  /** Stops the reset that waits for a user, if there is one. */
+  async stopWaiting(userId: string, by: Actor, tx: EntityManager): Promise<void> {
+    const isWaiting = { userId, resetId: Not(IsNull()) };
+    const { affected } = await tx.update(TwoFactor, isWaiting, { resetAt: null, resetId: null });
+    if (affected === 1)
+      await this.audit.record({ action: 'two_factor.reset_stopped', by, subjectId: userId }, tx);
   }
 }

@@ -7,7 +7,7 @@ import { TwoFactorResets, type WaitingReset } from './two-factor-resets';
 
 type Text = Omit<Letter, 'to'>;
 
-/** The mails about second factors: notices with a `userId`, and that of a reset with its `resetId`. */
+/** The mails about second factors: notices with a `userId`, to proven addresses, and that of a reset with its `resetId`. */
 @Injectable()
 export class TwoFactorMails implements OnModuleInit {
   constructor(
@@ -32,7 +32,7 @@ export class TwoFactorMails implements OnModuleInit {
   private notice(kind: string, text: Text): void {
     this.mailer.define(kind, async ({ userId }: { userId: string }) => {
       const user = await this.users.find(userId);
-      return user && layOut({ ...text, to: user.email });
+      return user?.isVerified ? layOut({ ...text, to: user.email }) : null;
     });
   }
 }

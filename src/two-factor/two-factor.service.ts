@@ -1,16 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { toDataURL } from 'qrcode';
-import {
-  EntityManager,
-  Equal,
-  IsNull,
-  LessThan,
-  LessThanOrEqual,
-  MoreThan,
-  MoreThanOrEqual,
-  Not,
-} from 'typeorm';
+import { EntityManager, Equal, IsNull, LessThan, MoreThan, MoreThanOrEqual, Not } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
@@ -24,6 +15,7 @@ import { BackupCode } from './backup-code.entity';
 import { BACKUP_CODE_COUNT, makeBackupCode, readBackupCode } from './backup-codes';
 import { matchingStep, otpauthUrl } from './totp';
 import { TwoFactor } from './two-factor.entity';
+import { TwoFactorResets } from './two-factor-resets';
 import { TwoFactorErrors } from './two-factor.errors';
 
 /** RFC 4226, 4: 160 bits are recommended. */
@@ -71,6 +63,7 @@ export class TwoFactorService {
     private readonly users: UsersService,
     private readonly passwords: Passwords,
     private readonly keyring: Keyring,
+    private readonly resets: TwoFactorResets,
     private readonly mailer: Mailer,
     private readonly audit: Audit,
     @Inject(ENV) env: Env,
@@ -130,9 +123,8 @@ export class TwoFactorService {
 
   /** The reset that takes the place of a code because it was not stopped in time, or null. */
   async dueReset(userId: string): Promise<Proof | null> {
-    const where = { userId, resetAt: LessThanOrEqual(this.clock.now()) };
-    const factor = await this.db.findOneBy(TwoFactor, where);
-    return factor && { kind: 'reset', factorId: factor.id };
+    const factorId = await this.resets.due(userId);
+    return factorId === null ? null : { kind: 'reset', factorId };
   }
 
   /**
@@ -143,21 +135,23 @@ export class TwoFactorService {
   async use(proof: Proof, by: Actor, userId: string, tx: EntityManager): Promise<boolean> {
     switch (proof.kind) {
       case 'app': {
-        const isNew = { id: proof.factorId, lastStep: LessThan(proof.step) };
-        const moved = { lastStep: proof.step, resetAt: null, resetId: null };
-        return (await tx.update(TwoFactor, isNew, moved)).affected === 1;
+        const { factorId: id, step } = proof;
+        const { affected } = await tx.update(TwoFactor, { id, lastStep: LessThan(step) }, { lastStep: step });
+        if (affected === 1) await this.resets.stopWaiting(userId, by, tx);
+        return affected === 1;
       }
       case 'backup_code': {
         const isNew = { twoFactorId: proof.factorId, hash: Equal(proof.hash), usedAt: IsNull() };
         const { affected } = await tx.update(BackupCode, isNew, { usedAt: this.clock.now() });
-        if (affected === 1) await this.mailer.send('backup_code_used', { userId }, tx);
-        return affected === 1;
+        if (affected !== 1) return false;
+        await this.audit.record({ action: 'two_factor.backup_code_used', by, subjectId: userId }, tx);
+        await this.mailer.send('backup_code_used', { userId }, tx);
+        return true;
       }
       case 'reset': {
-        const isDue = { id: proof.factorId, resetAt: LessThanOrEqual(this.clock.now()) };
-        const { affected } = await tx.delete(TwoFactor, isDue);
-        if (affected === 1) await this.disable(userId, by, { because: 'reset' }, tx);
-        return affected === 1;
+        const isUsed = await this.resets.use(proof.factorId, tx);
+        if (isUsed) await this.disable(userId, by, { because: 'reset' }, tx);
+        return isUsed;
       }
     }
   }

@@ -24,8 +24,8 @@ export class UsersController {
     description: 'Only the named fields change; null or an empty text clears one.',
   })
   @ApiOkResponse({ type: UserDto, description: 'The account as it is now.' })
-  async update(@CurrentPrincipal() { userId }: UserPrincipal, @Body() body: ProfileDto): Promise<UserDto> {
-    return UserDto.from(await this.users.updateProfile(userId, toProfile(body)));
+  async update(@CurrentPrincipal() owner: UserPrincipal, @Body() body: ProfileDto): Promise<UserDto> {
+    return UserDto.from(await this.users.updateProfile(owner, toProfile(body)));
   }
 }
 

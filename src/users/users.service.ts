@@ -5,9 +5,9 @@ import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
-import type { Tier } from '../common/principal';
+import type { Tier, UserPrincipal } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
-import { lockUser } from './lock-user';
+import { lockForSession, lockUser } from './lock-user';
 import { erasedUser } from './erased-user';
 import { User } from './user.entity';
 import { UserErrors } from './users.errors';
@@ -134,10 +134,14 @@ export class UsersService {
     return affected === 1;
   }
 
-  /** Changes the named parts of a profile. */
-  async updateProfile(id: string, profile: Profile): Promise<User> {
-    await this.db.update(User, { id }, { ...profile, updatedAt: this.clock.now() });
-    return this.get(id);
+  /** Changes the named parts of a profile. @throws ApiError `invalid_token` when the session has ended meanwhile. */
+  async updateProfile(owner: UserPrincipal, profile: Profile): Promise<User> {
+    return this.db.transaction(async (tx) => {
+      const user = await lockForSession(owner, tx);
+      const changes = { ...profile, updatedAt: this.clock.now() };
+      await tx.update(User, { id: user.id }, changes);
+      return Object.assign(user, changes);
+    });
   }
 
   /**

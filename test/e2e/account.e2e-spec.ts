@@ -154,12 +154,19 @@ describe('leaving', () => {
             body: { ...login, email: `${user.id}@erased.invalid`, password: 'erased' },
           }),
         ]);
-        expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 401, 401]);
+        expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401, 400, 400]);
       }
       const confirm = { token: reset, new_password: 'a whole new passphrase' };
       expect(reset).not.toBe('');
       expect((await t.http.post('/auth/password/reset/confirm', { body: confirm })).status).toBe(400);
       await second.close();
+    });
+
+    it('is not stopped by a sign-up with the address that the account gets then', async () => {
+      const user = await t.make.user();
+      const body = { email: `${user.id}@erased.invalid`, password: PASSWORD };
+      expect((await t.http.from().post('/auth/register', { body })).body.code).toBe('validation_failed');
+      expect((await erase(user)).status).toBe(200);
     });
 
     it('leaves nothing personal in any table, keeps the ledger and the chain of the audit log, and frees the address', async () => {

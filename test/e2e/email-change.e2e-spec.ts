@@ -4,6 +4,7 @@ import { User } from '../../src/users/user.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { startTestApp, type TestApp } from '../support/test-app';
+import { AuthenticatorApp } from '../support/two-factor';
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const CALL = { user_id: 'end-user', prompt: 'hi', provider: 'echo' };
@@ -168,6 +169,27 @@ describe('T22: a change of the e-mail address', () => {
     for (const user of [late, changed, suspended]) expect(await emailOf(user)).toBe(user.email);
   });
 
+  it('ends, before it is confirmed, with the other sessions and when a second factor is turned on (S6)', async () => {
+    const ways = {
+      'DELETE /auth/sessions': (bearer: string) => t.http.from().send('DELETE', '/auth/sessions', { bearer }),
+      'POST /auth/2fa/enable': async (bearer: string) => {
+        const { secret } = (await t.http.from().post('/auth/2fa/setup', { bearer })).body;
+        const body = { code: new AuthenticatorApp(secret, t).code() };
+        return t.http.from().post('/auth/2fa/enable', { bearer, body });
+      },
+    };
+    for (const [way, end] of Object.entries(ways)) {
+      const user = await t.make.user();
+      const thief = t.make.accessToken(user.id, (await t.make.session(user.id)).sessionId);
+      const email = t.make.email();
+      expect((await request(thief, email)).status).toBe(200);
+      const token = await linkIn(email, 'confirm-email');
+      expect({ way, status: (await end(user.token)).status }).toEqual({ way, status: 200 });
+      expect({ way, code: (await confirm(token)).body.code }).toEqual({ way, code: 'invalid_email_token' });
+      expect(await emailOf(user)).toBe(user.email);
+    }
+  });
+
   it('ends what else was mailed to the account', async () => {
     const user = await t.make.user();
     await t.http.from().post('/auth/password/reset', { body: { email: user.email } });
@@ -214,6 +236,17 @@ describe('T22: a change of the e-mail address', () => {
       const body = { token: reset, new_password: 'an entirely new one' };
       expect((await t.http.from().post('/auth/password/reset/confirm', { body })).status).toBe(200);
       expect((await login(user.email, 'an entirely new one')).status).toBe(200);
+    });
+
+    it('mails a link to a new password, and says that the old one has ended', async () => {
+      const { old } = await moved();
+      expect((await undo(await linkIn(old, 'undo-email'))).status).toBe(200);
+      const [mail] = await t.mails(old);
+      expect(mail?.subject).toBe('You have your account back: choose a new password');
+      expect(mail?.text).not.toContain('stays as it is');
+      const reset = { token: await linkIn(old, 'reset-password'), new_password: 'an entirely new one' };
+      expect((await t.http.from().post('/auth/password/reset/confirm', { body: reset })).status).toBe(200);
+      expect((await login(old, 'an entirely new one')).status).toBe(200);
     });
 
     it('works for seven days and once, of twenty tries at once', async () => {
@@ -263,7 +296,12 @@ describe('T22: a change of the e-mail address', () => {
     it('is not stopped by a sign-up with the old address that was never proven', async () => {
       const { user, old } = await moved();
       const body = { email: old, password: 'the thief chose this' };
-      await t.http.from().post('/auth/register', { body });
+      const { id } = (await t.http.from().post('/auth/register', { body })).body;
+      // Where the account of that sign-up goes then.
+      const blocking = await t.http
+        .from()
+        .post('/auth/register', { body: { ...body, email: `${id}@released.invalid` } });
+      expect(blocking.status).toBe(400);
       const squatter = await login(old, 'the thief chose this');
       const token = await linkIn(old, 'undo-email');
       expect((await undo(token)).status).toBe(200);

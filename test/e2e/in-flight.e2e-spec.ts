@@ -90,6 +90,33 @@ describeAlone('inside')('requests under way', () => {
     });
   });
 
+  it.each([
+    ['POST', '/auth/password/change', { current_password: PASSWORD, new_password: NEW_PASSWORD }],
+    ['DELETE', '/auth/me', { password: PASSWORD }],
+    ['DELETE', '/auth/sessions', undefined],
+    ['PUT', '/auth/me', { first_name: 'Ada' }],
+  ] as const)(
+    'S4: of a session that has just ended elsewhere leave the account alone: %s %s',
+    async (method, path, body) => {
+      const user = await t.make.user();
+      expect((await t.http.get('/auth/me', { bearer: user.token })).status).toBe(200);
+      const other = await t.make.session(user.id);
+      const stored = (): Promise<unknown> =>
+        t.db.query(
+          `SELECT users.*, (SELECT array_agg(id) FROM sessions WHERE user_id = users.id) AS sessions,
+             (SELECT count(*) FROM audit_events WHERE subject_id = users.id) AS events
+           FROM users WHERE id = $1`,
+          [user.id],
+        );
+      await t.db.query('DELETE FROM sessions WHERE id = $1', [user.sessionId]);
+      const before = await stored();
+      const answer = await t.http.send(method, path, { bearer: user.token, ...(body && { body }) });
+      expect(answer.body.code).toBe('invalid_token');
+      expect(await stored()).toEqual(before);
+      expect(before).toMatchObject([{ sessions: [other.sessionId] }]);
+    },
+  );
+
   it('T22: taking an account back ends a second factor that is being set up', async () => {
     const email = t.make.email();
     await post('/auth/register', { email, password: PASSWORD });

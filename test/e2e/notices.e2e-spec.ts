@@ -171,6 +171,16 @@ describe('what the owner is told', () => {
     for (const { body } of [created, rotated]) expect(texts).not.toContain(body.api_key);
   });
 
+  it('is nothing of what somebody does who has not proven the address: it may be a stranger', async () => {
+    const user = await t.make.user({ isVerified: false });
+    const { body } = await post('/auth/api-keys', { name: 'Pay here: https://evil.test' }, user.token);
+    await post(`/auth/api-keys/${body.api_key_info.id}/rotate`, {}, user.token);
+    const change = { current_password: PASSWORD, new_password: NEW_PASSWORD };
+    expect((await post('/auth/password/change', change, user.token)).status).toBe(200);
+    expect((await events(user.id)).length).toBe(3);
+    expect(await subjects(user.email)).toEqual([]);
+  });
+
   describe('T21: of an account that somebody made with his address', () => {
     const hijack = async (): Promise<{ email: string; token: string; key: string; id: string }> => {
       const email = t.make.email();

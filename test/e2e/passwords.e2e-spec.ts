@@ -1,5 +1,6 @@
 import { ATTEMPTS_MAX, LOCK_MS } from '../../src/limits/attempts';
 import { Passwords } from '../../src/platform/crypto/passwords';
+import { User } from '../../src/users/user.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
 import { itAlone, startTestApp, type TestApp } from '../support/test-app';
@@ -158,6 +159,9 @@ describe('passwords', () => {
       );
       expect(answers.filter(({ status }) => status === 200)).toHaveLength(5);
       expect(answers.filter(({ status }) => status === 429)).toHaveLength(5);
+      // Cut to size it would be the same address, with a limit of its own.
+      expect((await askForReset(email.padEnd(300))).status).toBe(400);
+      expect((await t.mails(email)).length).toBeLessThanOrEqual(5);
     });
   });
 
@@ -201,6 +205,17 @@ describe('passwords', () => {
       t.clock.advance(15 * 60_000 + 1);
       expect((await confirm(await mailedToken(email))).status).toBe(400);
       expect((await login(email, PASSWORD)).status).toBe(200);
+    });
+
+    it('leaves a suspended account as it is (7.4.2)', async () => {
+      const user = await t.make.user();
+      await askForReset(user.email);
+      const token = await mailedToken(user.email);
+      await t.db.update(User, { id: user.id }, { isActive: false });
+      expect((await confirm(token)).body.code).toBe('invalid_reset_token');
+      expect((await t.mails(user.email)).map(({ subject }) => subject)).toEqual(['Choose a new password']);
+      await t.db.update(User, { id: user.id }, { isActive: true });
+      expect((await login(user.email, PASSWORD)).status).toBe(200);
     });
 
     it('takes no token of another purpose or user, and none that is missing (T24)', async () => {

@@ -147,6 +147,33 @@ describe('attacks on two-factor authentication', () => {
     expect(compared()).toBe(before);
   });
 
+  it('T10: a reset of the password gives no new guesses at the second factor', async () => {
+    const user = await enrolled(t);
+    const newPassword = 'an entirely new one';
+    const body = (code: string): object => ({
+      email: user.email,
+      password: newPassword,
+      two_factor_code: code,
+    });
+    const reset = async (): Promise<void> => {
+      await t.http.from().post('/auth/password/reset', { body: { email: user.email } });
+      const token = /#token=([\w-]+)/.exec((await t.mails(user.email))[0]?.text ?? '')?.[1];
+      const confirmed = { token, new_password: newPassword };
+      const answer = await t.http.from().post('/auth/password/reset/confirm', { body: confirmed });
+      expect(answer.status).toBe(200);
+    };
+    await reset();
+    const compared = comparisons();
+    for (let i = 0; i < ATTEMPTS_MAX; i += 1)
+      await t.http.from().post('/auth/login', { body: body('000000') });
+    expect(compared()).toBe(ATTEMPTS_MAX);
+    await reset();
+    expect((await t.http.from().post('/auth/login', { body: body(user.app.code()) })).status).toBe(401);
+    expect(compared()).toBe(ATTEMPTS_MAX);
+    t.clock.advance(LOCK_MS);
+    expect((await t.http.from().post('/auth/login', { body: body(user.app.code()) })).status).toBe(200);
+  });
+
   it('T10: a device that logged in before the second factor was on has no counter of its own', async () => {
     const user = await t.make.user();
     const devices: string[] = [];

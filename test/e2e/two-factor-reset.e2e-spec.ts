@@ -1,3 +1,4 @@
+import { AuditEvent } from '../../src/platform/audit/audit-event.entity';
 import type { User } from '../../src/users/user.entity';
 import { PASSWORD } from '../support/factory';
 import type { Answer } from '../support/http';
@@ -82,7 +83,11 @@ describe('an admin resets the second factor of who has lost it', () => {
     const body = { code: second.app.code() };
     expect((await t.http.post('/auth/2fa/verify', { bearer: second.token, body })).status).toBe(200);
     t.clock.advance(2 * DAY_MS);
-    for (const user of [first, second]) expect((await login(user)).body.code).toBe('two_factor_required');
+    for (const user of [first, second]) {
+      expect((await login(user)).body.code).toBe('two_factor_required');
+      const stops = { subjectId: user.id, action: 'two_factor.reset_stopped', actor: user.id } as const;
+      expect(await t.db.countBy(AuditEvent, stops)).toBe(1);
+    }
   });
 
   it('not stopped by a backup code, which shows no phone; stopped in the last moment while nobody has logged in', async () => {

@@ -18,6 +18,7 @@ export const auditActions = {
   'password.reset': 'The password was set by a mailed token.',
   'two_factor.enabled': 'Two-factor authentication was turned on, or moved to another app.',
   'two_factor.disabled': 'Two-factor authentication was turned off by its owner, or by a reset.',
+  'two_factor.backup_code_used': 'A backup code was used; it does not work again.',
   'two_factor.backup_codes_replaced': 'The account has new backup codes.',
   'two_factor.refused': 'A code was refused in a session. In the process log only.',
   'two_factor.reset_requested': 'An admin asked for two-factor authentication to be turned off in a day.',
