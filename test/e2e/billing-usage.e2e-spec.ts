@@ -78,9 +78,12 @@ describeAlone('inside')('usage on its way to Polar', () => {
     const meters = t.polar.store.things.meters.splice(0);
     const alarms = async (): Promise<string[]> =>
       (await t.app.get(BillingOverview, { strict: false }).overview()).alarms.map(({ alarm }) => alarm);
-    await report();
-    expect(await alarms()).toEqual(['meter_missing']);
-    t.polar.store.things.meters.push(...meters);
+    try {
+      await report();
+      expect(await alarms()).toEqual(['meter_missing']);
+    } finally {
+      t.polar.store.things.meters.push(...meters);
+    }
     t.polar.failNext({ status: 403 });
     await report();
     expect(await alarms()).toEqual(['meter_missing']);
