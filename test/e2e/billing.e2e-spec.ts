@@ -94,7 +94,13 @@ describe('billing', () => {
       const user = await t.make.user({ isVerified: true });
       const customer = t.polar.store.addCustomer({ email: user.email });
       t.polar.store.subscribe(user.id, products.starter, { customer_id: customer.id });
-      await eventually(async () => (await info(user.token)).tier === 'starter');
+      const sql = 'INSERT INTO billing_accounts (user_id, sync_at) VALUES ($1, $2) ON CONFLICT DO NOTHING';
+      await t.db.query(sql, [user.id, t.clock.now()]);
+      await eventually(async () => {
+        const dueAt = (await accountOf(user.id))?.syncAt;
+        if (dueAt && dueAt <= t.clock.now()) await sync(t, user.id);
+        return (await info(user.token)).tier === 'starter';
+      });
       expect(customer.external_id).toBe(user.id);
     });
 
