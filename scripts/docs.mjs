@@ -15,7 +15,8 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /**
  * The generated files, by path: the text as it stands with its tables made anew.
  * @param facts `settings` of src/config/settings, `parseEnv` of src/config/env, `errorCatalogue` of
- * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies and `plans` of src/users/plans.
+ * src/common/api-error, `denials` of src/common/denials, `policies` of src/limits/policies, `plans` of src/users/plans
+ * and `tokenBeyondNanoUsd`, its `TOKEN_BEYOND_NANO_USD`.
  * @param read gives the text of a file of the project.
  */
 export function generatedFiles(facts, read) {
@@ -55,19 +56,24 @@ function settingsTable({ settings, parseEnv }) {
         `\`${name}\``,
         ruleOf(schema),
         fallback && `\`${fallback}\``,
-        required.includes(name) ? 'required' : '',
+        required.get(name) ?? '',
         schema.description,
       ];
     }),
   );
 }
 
-/** Asked of the check itself, so that the table cannot say anything else. */
+/** What production needs, by name: asked of the check itself, so that the table cannot say anything else. */
 function requiredInProduction(parseEnv) {
   try {
     parseEnv({ NODE_ENV: 'production' }, () => ({}));
   } catch (error) {
-    return error.faults.flatMap((fault) => /^(\w+) is required/.exec(fault)?.[1] ?? []);
+    return new Map(
+      error.faults.flatMap((fault) => {
+        const [, name, instead] = /^(\w+)(?: or (\w+))? is required/.exec(fault) ?? [];
+        return name ? [[name, instead ? `required, or \`${instead}\`` : 'required']] : [];
+      }),
+    );
   }
   throw new Error('Production starts without any setting.');
 }
@@ -130,13 +136,22 @@ function detailText(detail) {
   return detail(...names.split(',').map((name) => [`{${name.trim()}}`]));
 }
 
-function plansTable({ plans }) {
+function plansTable({ plans, tokenBeyondNanoUsd }) {
+  // Of 1e-7 and less JavaScript would write an exponent.
+  const tokenBeyondUsd = (Number(tokenBeyondNanoUsd) / 1e9).toFixed(9).replace(/0+$/, '');
   const rows = [
     ['US dollars a month', ({ priceUsdPerMonth }) => priceUsdPerMonth],
     [
       'tokens a month; beyond them',
       ({ tier, tokensIncludedPerMonth, beyondIncluded }) =>
-        tier === 'internal' ? 'no limit; billed' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+        tier === 'internal' ? 'no limit' : `${amount(tokensIncludedPerMonth)}; ${beyondIncluded}`,
+    ],
+    [
+      'US dollars for a token beyond them',
+      ({ tier, beyondIncluded }) => {
+        if (tier === 'internal') return 'not sold';
+        return beyondIncluded === 'billed' ? tokenBeyondUsd : beyondIncluded;
+      },
     ],
     ['active API keys', ({ activeKeysMax }) => activeKeysMax],
     ["a key's `rate_limit_per_minute`, at most", ({ keyRatePerMinuteMax }) => keyRatePerMinuteMax],
@@ -245,9 +260,10 @@ async function main() {
   const { errorCatalogue } = await import('../dist/src/common/api-error.js');
   const { denials } = await import('../dist/src/common/denials.js');
   const { policies } = await import('../dist/src/limits/policies.js');
-  const { plans } = await import('../dist/src/users/plans.js');
+  const { plans, TOKEN_BEYOND_NANO_USD } = await import('../dist/src/users/plans.js');
 
-  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans };
+  const tokenBeyondNanoUsd = TOKEN_BEYOND_NANO_USD;
+  const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans, tokenBeyondNanoUsd };
   const files = generatedFiles(facts, (path) => readFileSync(path, 'utf8'));
   files['docs/openapi.json'] = openApiText(await openApiDocument(parseEnv, createApp));
   for (const [path, text] of Object.entries(files)) {

@@ -1,10 +1,12 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
+import { BillingErrors } from './billing/billing.errors';
 import { errorCatalogue, type ErrorDefinition } from './common/api-error';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEMS_EXTENSION } from './common/problem-docs';
 import { SERVICE_TITLE, VERSION } from './common/version';
 import { LimitErrors } from './limits/limits.errors';
+import { IdempotencyErrors } from './platform/idempotency/idempotency.errors';
 import { TwoFactorErrors } from './two-factor/two-factor.errors';
 
 type SchemaObject = Exclude<
@@ -175,6 +177,13 @@ function documentProblems(method: string, operation: Operation): void {
   }
 }
 
+/** Conflicts that pass by themselves, and say when to ask again. */
+const passingConflicts = [
+  IdempotencyErrors.stillRunning,
+  BillingErrors.checkoutBusy,
+  BillingErrors.noCustomer,
+].map(({ definition }) => definition.code);
+
 /** Says which of the common headers each answer may have. */
 function documentHeaders({ responses, parameters = [] }: Operation): void {
   const isLimited = responses['429'] !== undefined;
@@ -182,10 +191,12 @@ function documentHeaders({ responses, parameters = [] }: Operation): void {
   for (const [status, response] of Object.entries(responses)) {
     if (!response || '$ref' in response) continue;
     const isSuccess = status.startsWith('2');
+    const examples = response.content?.['application/problem+json']?.examples ?? {};
+    const mayTellWhen = ['429', '503'].includes(status) || passingConflicts.some((code) => code in examples);
     const names = [
       'X-Request-Id',
       ...(isLimited && (isSuccess || status === '429') ? ['RateLimit-Policy', 'RateLimit'] : []),
-      ...(status === '429' || status === '503' ? ['Retry-After'] : []),
+      ...(mayTellWhen ? ['Retry-After'] : []),
       ...(status === '401' ? ['WWW-Authenticate'] : []),
       ...(isSuccess && isRepeatable ? ['Idempotency-Replayed'] : []),
     ];

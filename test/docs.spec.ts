@@ -9,7 +9,7 @@ import { denials } from '../src/common/denials';
 import { parseEnv } from '../src/config/env';
 import { settings } from '../src/config/settings';
 import { policies } from '../src/limits/policies';
-import { plans } from '../src/users/plans';
+import { plans, TOKEN_BEYOND_NANO_USD } from '../src/users/plans';
 
 /** What is written about the code says what the code says; npm run docs writes the generated part of it. */
 
@@ -26,7 +26,9 @@ describe('the generated documents', () => {
     const script = join(root, 'scripts', 'docs.mjs');
     const { generatedFiles } = (await import(script)) as DocsScript;
 
-    const files = generatedFiles({ settings, parseEnv, errorCatalogue, denials, policies, plans }, read);
+    const tokenBeyondNanoUsd = TOKEN_BEYOND_NANO_USD;
+    const facts = { settings, parseEnv, errorCatalogue, denials, policies, plans, tokenBeyondNanoUsd };
+    const files = generatedFiles(facts, read);
 
     expect(Object.keys(files).sort()).toEqual([
       '.env.example',

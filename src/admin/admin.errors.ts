@@ -10,7 +10,7 @@ export const AdminErrors = {
   spanTooLong: defineError({
     code: 'span_too_long',
     status: 400,
-    title: 'No span of at most 31 days',
+    title: 'Span too long or empty',
     detail: 'Choose "to" after "from", and at most 31 days later.',
   }),
 };

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { budgetNumber } from '../common/budget';
+import { budgetNumber, NOT_THE_INVOICE } from '../common/budget';
 import { type Environment, environments } from '../common/principal';
 import type { ApiKeyVersion } from './api-key-version.entity';
 import { isSafeToEnd } from './api-key-versions';
@@ -101,8 +101,7 @@ export class ApiKeyDto {
     type: 'number',
     nullable: true,
     example: 25.5,
-    description:
-      'Most that its metered calls of a calendar month (UTC) may cost, in US dollars; null: no cap.',
+    description: `Refuses calls once the usage cost of the key in this calendar month (UTC) would pass this many US dollars; null: no cap. ${NOT_THE_INVOICE}`,
   })
   monthly_budget_usd!: number | null;
 

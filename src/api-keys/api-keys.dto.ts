@@ -1,7 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform } from 'class-transformer';
 import { ArrayMaxSize, IsIn, IsInt, IsOptional, IsString, IsUUID, Length, Max, Min } from 'class-validator';
-import { budgetColumn, BudgetField } from '../common/budget';
+import { budgetColumn, BudgetField, NOT_THE_INVOICE } from '../common/budget';
 import { IdDto } from '../common/id.dto';
 import { AreIpRanges } from '../common/ip-list';
 import { IsMapOf } from '../common/map-of';
@@ -43,7 +43,7 @@ class KeySettingsDto {
   rate_limit_per_minute?: number;
 
   @BudgetField(
-    "Most that the key's metered calls of a calendar month (UTC) may cost, in US dollars; null (the default): no cap.",
+    `Refuses calls once the usage cost of the key in this calendar month (UTC) would pass this many US dollars; null (the default): no cap. ${NOT_THE_INVOICE}`,
   )
   monthly_budget_usd?: number | null;
 

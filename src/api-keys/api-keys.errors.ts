@@ -82,7 +82,7 @@ export const ApiKeyErrors = {
     status: 400,
     title: 'Owner not verified',
     detail:
-      'The account with this e-mail address has not proven that the address is its own, or is suspended. Keys go to their owner alone: ask him to verify his address first.',
+      'The account with this e-mail address has not proven that the address is its own, or is suspended. Keys go to their owner alone: ask him to verify his address first. POST /api/v1/auth/verify-email/resend mails him another link; an admin restores a suspended account.',
   }),
   prefixIsKey: defineError({
     code: 'key_prefix_is_whole_key',
@@ -95,6 +95,7 @@ export const ApiKeyErrors = {
     code: 'email_not_verified',
     status: 403,
     title: 'E-mail address not verified',
-    detail: 'Verify your e-mail address first: open the link in the mail you got at sign-up.',
+    detail:
+      'Verify your e-mail address first: open the link in the mail you got at sign-up, or ask for another mail with POST /api/v1/auth/verify-email/resend.',
   }),
 };

@@ -5,7 +5,8 @@ export const AuthErrors = {
     code: 'invalid_login',
     status: 401,
     title: 'Log-in refused',
-    detail: 'The e-mail address, the password or the two-factor code is wrong.',
+    detail:
+      'The e-mail address, the password or the two-factor code is wrong. After 20 wrong tries none is accepted for 15 minutes: wait, or, unless codes were wrong, reset the password with POST /api/v1/auth/password/reset.',
   }),
   invalidRefreshToken: defineError({
     code: 'invalid_refresh_token',
@@ -23,7 +24,8 @@ export const AuthErrors = {
     code: 'wrong_password',
     status: 400,
     title: 'Current password wrong',
-    detail: 'The current password is not right, or was tried too often lately. Nothing was changed.',
+    detail:
+      'The current password is not right. Nothing was changed. After 20 wrong tries none is accepted for 15 minutes: wait, or reset the password with POST /api/v1/auth/password/reset.',
   }),
   weakPassword: defineError({
     code: 'weak_password',
@@ -42,14 +44,14 @@ export const AuthErrors = {
     code: 'email_unchanged',
     status: 400,
     title: 'Address unchanged',
-    detail: 'The account has this e-mail address already.',
+    detail: 'The account has this e-mail address already. Send another address.',
   }),
   invalidEmailToken: defineError({
     code: 'invalid_email_token',
     status: 400,
     title: 'Invalid token of a change of address',
     detail:
-      'This link was used already, has expired, was replaced by a newer one, or the address cannot be taken.',
+      'This link was used already, has expired, was replaced by a newer one, or the address cannot be taken. Ask for the change again with POST /api/v1/auth/me/email; if the account is no longer in your hands, ask the operator of this service.',
   }),
   invalidVerificationToken: defineError({
     code: 'invalid_verification_token',

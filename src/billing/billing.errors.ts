@@ -18,7 +18,7 @@ export const BillingErrors = {
     status: 503,
     title: 'Unknown whether it was done',
     detail:
-      'The billing provider did not say whether it changed the subscription. Look at "GET /auth/billing/info" in a minute, before you try again.',
+      'The billing provider did not say whether it changed the subscription. Look at GET /api/v1/auth/billing/info in a minute, before you try again.',
   }),
   refused: defineError({
     code: 'billing_refused',
@@ -33,7 +33,7 @@ export const BillingErrors = {
     title: 'Plan not for sale',
     sample: ['enterprise'],
     detail: (tier: string) =>
-      `The plan "${tier}" cannot be bought here. "GET /auth/billing/plans" lists those that can.`,
+      `The plan "${tier}" cannot be bought here. GET /api/v1/auth/billing/plans lists those that can.`,
   }),
   badReturnUrl: defineError({
     code: 'invalid_return_url',
@@ -45,7 +45,8 @@ export const BillingErrors = {
     code: 'subscription_exists',
     status: 409,
     title: 'Already subscribed',
-    detail: 'There is a subscription already. Change it instead of buying a second one.',
+    detail:
+      'There is a subscription already. Change it with POST /api/v1/auth/billing/subscription/change instead of buying a second one.',
   }),
   noSubscription: defineError({
     code: 'no_subscription',
@@ -57,7 +58,8 @@ export const BillingErrors = {
     code: 'subscription_ends',
     status: 409,
     title: 'Subscription is to end',
-    detail: 'The subscription ends with its period. Resume it first, then change the plan.',
+    detail:
+      'The subscription ends with its period. Resume it first with POST /api/v1/auth/billing/subscription/resume, then change the plan.',
   }),
   checkoutBusy: defineError({
     code: 'checkout_in_progress',

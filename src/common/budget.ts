@@ -15,6 +15,10 @@ const budgetProperty = {
   example: 25.5,
 } as const;
 
+/** Ends the description of each budget: who sets one might take it for a cap of his bill. */
+export const NOT_THE_INVOICE =
+  'Usage cost follows the price list, not the invoice: a subscription bills tokens beyond the plan at `price_usd_per_token_beyond`.';
+
 /** A DTO field that takes a monthly budget in US dollars, with six decimals at most; null or absent: no cap. */
 export const BudgetField = (description: string): PropertyDecorator =>
   applyDecorators(ApiPropertyOptional({ ...budgetProperty, description }), IsOptional(), IsBudget());

@@ -60,7 +60,8 @@ export const CommonErrors = {
     code: 'payload_too_large',
     status: 413,
     title: 'Body too large',
-    detail: 'The body is larger than this route accepts.',
+    detail:
+      'The body is larger than this route accepts: 2 MiB for POST /api/v1/usage/events; 1 MiB for POST to /api/v1/generate, /api/v1/keys/leaks, /api/v1/webhooks/polar and /api/v1/admin/api-keys/import; 128 KiB elsewhere. Send less, or several requests.',
   }),
   uriTooLong: defineError({
     code: 'uri_too_long',

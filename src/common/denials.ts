@@ -13,7 +13,8 @@ export const KeyErrors = {
     code: 'expired',
     status: 401,
     title: 'API key expired',
-    detail: 'This API key, or this secret of a key that was rotated, has come to its end. Use the new one.',
+    detail:
+      "This API key, or this old secret of a rotated key, has expired. Use the key's new secret if it was rotated, or create another key.",
   }),
   compromised: defineError({
     code: 'compromised',

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { ConfigurationError, type Env, parseEnv } from './env';
 import { isWeakSecret } from './production-rules';
 
@@ -44,13 +45,26 @@ describe('settings', () => {
     const faults = faultsOf({ NODE_ENV: 'production' }).join('\n');
     for (const name of [
       'DATABASE_URL',
-      'JWT_SECRET_KEY',
+      'JWT_SECRET_KEY or JWT_SIGNING_KEYS',
       'SECRET_KEY',
       'PUBLIC_URL',
       'SMTP_URL',
       'MAIL_FROM',
     ])
       expect(faults).toContain(name);
+  });
+
+  it('need no JWT_SECRET_KEY in production where JWT_SIGNING_KEYS sign, and make no secret for it', () => {
+    const others = { ...PRODUCTION, JWT_SECRET_KEY: '' };
+    const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
+    const makeSecrets = jest.fn(() => STRONG);
+
+    const env = parseEnv({ ...others, JWT_SIGNING_KEYS: pem }, makeSecrets);
+
+    expect(env.JWT_SIGNING_KEYS).toHaveLength(1);
+    expect(makeSecrets).not.toHaveBeenCalled();
+    expect(faultsOf(others)).toEqual(['JWT_SECRET_KEY or JWT_SIGNING_KEYS is required in production.']);
   });
 
   it('are complete with what production asks for', () => {

@@ -84,7 +84,8 @@ export function parseEnv(raw: Record<string, string | undefined>, makeSecrets: S
 
   const { POSTGRES_URL, ...values } = parsed.data;
   const publicUrl = values.PUBLIC_URL ?? `http://127.0.0.1:${values.PORT}`;
-  const made = values.JWT_SECRET_KEY && values.SECRET_KEY ? undefined : makeSecrets(values.DATA_DIR);
+  const canSign = values.JWT_SECRET_KEY !== undefined || values.JWT_SIGNING_KEYS.length > 0;
+  const made = canSign && values.SECRET_KEY ? undefined : makeSecrets(values.DATA_DIR);
   return Object.freeze({
     ...values,
     DATABASE_URL: values.DATABASE_URL ?? POSTGRES_URL,

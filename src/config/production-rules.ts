@@ -1,17 +1,18 @@
+/** Of each list production needs one. */
 const requiredInProduction = [
-  'DATABASE_URL',
-  'JWT_SECRET_KEY',
-  'SECRET_KEY',
-  'PUBLIC_URL',
-  'SMTP_URL',
-  'MAIL_FROM',
+  ['DATABASE_URL', 'POSTGRES_URL'],
+  ['JWT_SECRET_KEY', 'JWT_SIGNING_KEYS'],
+  ['SECRET_KEY'],
+  ['PUBLIC_URL'],
+  ['SMTP_URL'],
+  ['MAIL_FROM'],
 ];
 
 /** What production refuses of the given variables, by name and rule; never a value. */
 export function productionFaults(given: Record<string, string>): string[] {
   const faults = requiredInProduction
-    .filter((name) => !given[name] && !(name === 'DATABASE_URL' && given['POSTGRES_URL']))
-    .map((name) => `${name} is required in production.`);
+    .filter((names) => !names.some((name) => given[name]))
+    .map((names) => `${names.join(' or ')} is required in production.`);
 
   for (const name of ['JWT_SECRET_KEY', 'SECRET_KEY']) {
     const secret = given[name];

@@ -50,7 +50,7 @@ export const settings = z.object({
     .default('info')
     .describe('Lowest level that is logged, as JSON lines on standard output.'),
   SHUTDOWN_GRACE_MS: integer(0, 60_000, 300).describe(
-    'After SIGTERM, how long the service still accepts connections while `/health/ready` answers 503, and then how long those that are open may still ask, in milliseconds.',
+    'Length of each of the two phases after SIGTERM, in milliseconds. In the first `/health/ready` answers 503 and everything else goes on; in the second new connections are refused, and each that is open carries one more request.',
   ),
   DOCS_ENABLED: z
     .enum(['true', 'false'], 'must be true or false')
@@ -171,7 +171,7 @@ export const settings = z.object({
       'Refuses new passwords known from data breaches: base URL of a service with the range protocol of Have I Been Pwned, such as `https://api.pwnedpasswords.com`. It is told five digits of a SHA-1, and waited for one second at most. Default: nobody is asked.',
     ),
   REPORT_AGE_DAYS_MAX: integer(1, 366, 31).describe(
-    'How late usage that other services serve may be reported, in days.',
+    'Oldest usage that `POST /usage/events` and `POST /usage/track` accept, in days.',
   ),
   EXTRA_PERMISSIONS: commaList
     .refine(
@@ -179,7 +179,9 @@ export const settings = z.object({
       'must be names of lower-case letters, digits and _.:-',
     )
     .default([])
-    .describe('Further permissions API keys may carry, for backends behind: a comma list.'),
+    .describe(
+      'Additional permission names for API keys, checked by your own backends: a comma list. Built in: `read`, `write`, `generate`.',
+    ),
 
   IMPORTED_KEY_PREFIXES: commaList
     .refine(

@@ -61,6 +61,6 @@ export const GenerateErrors = {
     status: 503,
     title: 'Usage of the stream unknown',
     detail:
-      'The answer is complete, but what it used could not be written for certain. It is charged once at most: what it used, or an estimate of its input.',
+      'The answer is complete, but what it used could not be written for certain. It is charged once at most: what it used, or an estimate of its input. GET /api/v1/auth/usage/logs shows within some minutes what was charged.',
   }),
 };

@@ -1,9 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { RequiredBudgetField } from '../common/budget';
+import { NOT_THE_INVOICE, RequiredBudgetField } from '../common/budget';
 
 export class SetBudgetDto {
   @RequiredBudgetField(
-    'Most that the metered calls of a calendar month (UTC) may cost, over all keys; null: no cap.',
+    `Refuses calls once the usage cost of this calendar month (UTC), over all keys, would pass this many US dollars; null: no cap. ${NOT_THE_INVOICE}`,
   )
   monthly_budget_usd!: number | null;
 }
@@ -17,7 +17,7 @@ export class BudgetDto {
   })
   monthly_budget_usd!: number | null;
 
-  @ApiProperty({ example: 3.4567, description: 'What the answered calls of this month cost.' })
+  @ApiProperty({ example: 3.4567, description: 'The usage cost of the answered calls of this month.' })
   used_usd!: number;
 
   @ApiProperty({ example: 0.12, description: 'What calls under way may cost at most.' })

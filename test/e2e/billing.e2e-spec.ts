@@ -94,8 +94,10 @@ describe('billing', () => {
       const user = await t.make.user({ isVerified: true });
       const customer = t.polar.store.addCustomer({ email: user.email });
       t.polar.store.subscribe(user.id, products.starter, { customer_id: customer.id });
-      const sql = 'INSERT INTO billing_accounts (user_id, sync_at) VALUES ($1, $2) ON CONFLICT DO NOTHING';
-      await t.db.query(sql, [user.id, t.clock.now()]);
+      const sql = 'INSERT INTO billing_accounts (user_id) VALUES ($1) ON CONFLICT DO NOTHING';
+      await t.db.query(sql, [user.id]);
+      await sync(t, user.id);
+      // Here or by the service itself: what is due is done again.
       await eventually(async () => {
         const dueAt = (await accountOf(user.id))?.syncAt;
         if (dueAt && dueAt <= t.clock.now()) await sync(t, user.id);

@@ -124,6 +124,9 @@ describe('the OpenAPI document', () => {
     expect(namesOf('GET /api/v1/auth/me', '401')).toEqual(['WWW-Authenticate', 'X-Request-Id']);
     expect(namesOf('GET /api/v1/auth/me', '429')).toEqual([...limits, 'Retry-After', 'X-Request-Id']);
     expect(namesOf('GET /api/v1/auth/me', '503')).toEqual(['Retry-After', 'X-Request-Id']);
+    expect(namesOf('POST /api/v1/generate', '409')).toEqual(['Retry-After', 'X-Request-Id']);
+    expect(namesOf('POST /api/v1/auth/billing/portal', '409')).toEqual(['Retry-After', 'X-Request-Id']);
+    expect(namesOf('PATCH /api/v1/auth/api-keys/{id}', '409')).toEqual(['X-Request-Id']);
     expect(namesOf('POST /api/v1/generate', '200')).toContain('Idempotency-Replayed');
     expect(namesOf('GET /api/v1/auth/usage/export', '200')).toContain('Content-Disposition');
     expect(namesOf('GET /api/v1/auth/forward', '204')).toContain('X-Api-Key-Id');

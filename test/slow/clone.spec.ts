@@ -67,7 +67,7 @@ describe('a clone', () => {
 
     expect(ended.code).toBe(1);
     expect(ended.stderr).toContain('npm run build');
-    expect(ended.stderr).toContain('DATABASE_URL is required in production.');
+    expect(ended.stderr).toContain('DATABASE_URL or POSTGRES_URL is required in production.');
   });
 });
 

@@ -85,7 +85,14 @@ describe('npm start', () => {
 });
 
 describe('NODE_ENV=production npm start', () => {
-  const required = ['DATABASE_URL', 'JWT_SECRET_KEY', 'SECRET_KEY', 'PUBLIC_URL', 'SMTP_URL', 'MAIL_FROM'];
+  const required = [
+    'DATABASE_URL or POSTGRES_URL',
+    'JWT_SECRET_KEY or JWT_SIGNING_KEYS',
+    'SECRET_KEY',
+    'PUBLIC_URL',
+    'SMTP_URL',
+    'MAIL_FROM',
+  ];
 
   it('names everything that is missing in one message, and ends with code 1', async () => {
     const data = { DATA_DIR: join(base, 'production') };
