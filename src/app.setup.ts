@@ -12,6 +12,7 @@ import type { RequestState } from './common/principal';
 import { newRequestId } from './common/request-id';
 import type { Env } from './config/env';
 import { setUpDocs } from './docs-page';
+import { REQUEST_STATEMENT_MS_MAX, withStatementLimit } from './platform/database/statement-limits';
 import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
 import { Metrics } from './platform/observability/metrics';
@@ -151,6 +152,10 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
     done();
+  });
+  // Behind the body, for what is set before is not known any more once that has come.
+  fastify.addHook('preValidation', (_request, _reply, done) => {
+    withStatementLimit(REQUEST_STATEMENT_MS_MAX, done);
   });
   // Not earlier: it may have been asked before, and be answered long after.
   fastify.addHook('onSend', (_request, reply, payload, done) => {

@@ -10,6 +10,7 @@ import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
 import { Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
+import { STATEMENT_MS_MAX, withStatementLimit } from '../platform/database/statement-limits';
 import { Idempotency } from '../platform/idempotency/idempotency';
 import { Jobs } from '../platform/jobs/jobs';
 import { TwoFactorService } from '../two-factor/two-factor.service';
@@ -67,7 +68,7 @@ export class AccountErasureService implements OnModuleInit {
   async erase(principal: UserPrincipal, password: string, origin: RequestOrigin): Promise<void> {
     const { userId } = principal;
     const { email, passwordHash } = await this.passwords.ask(userId, password, origin);
-    await this.db.transaction(async (tx) => {
+    const eraseAll = async (tx: EntityManager): Promise<void> => {
       await lockForSession(principal, tx);
       if (!(await this.users.erase(userId, passwordHash, tx))) throw AuthErrors.wrongPassword();
       await this.sessions.endAll(userId, null, tx);
@@ -87,7 +88,9 @@ export class AccountErasureService implements OnModuleInit {
       await this.jobs.send(CALLS_JOB, { userId }, tx);
       await this.jobs.send(CALLS_JOB, { userId }, tx, SECOND_PASS_SECONDS);
       await this.mails.sendFarewell(userId, email, tx);
-    });
+    };
+    // Who has much takes long to erase.
+    await withStatementLimit(STATEMENT_MS_MAX, () => this.db.transaction(eraseAll));
     this.sessions.forget(userId);
     this.apiKeys.forget(userId);
   }

@@ -20,4 +20,23 @@ describe('a queue of what shares statements', () => {
     await Promise.all(taken);
     expect(written).toBe(10_000);
   });
+
+  it('refuses who waits behind a batch that the database was given up for: he has waited as long', async () => {
+    let batches = 0;
+    const queue = new GroupCommit<number>(
+      async () => {
+        batches += 1;
+        await new Promise((resolve) => setImmediate(resolve));
+        throw new Error('Query read timeout');
+      },
+      () => false,
+      CommonErrors.unavailable,
+    );
+    const first = queue.add(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    const behind = queue.add(2);
+    await expect(first).rejects.toThrow('Query read timeout');
+    await expect(behind).rejects.toThrow('Query read timeout');
+    expect(batches).toBe(1);
+  });
 });

@@ -1,4 +1,5 @@
 import type { ApiError, ErrorFactory } from '../common/api-error';
+import { isLate } from '../platform/database/statement-limits';
 
 const BATCH_MAX = 500;
 const QUEUE_MAX = 10_000;
@@ -77,7 +78,9 @@ export class GroupCommit<Item, Result = void> {
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
       if (batch.length === 1 || !this.isItemsFault(error)) {
-        for (const { reject } of batch) reject(error);
+        // Who waits behind a batch that was given up has waited as long.
+        const given = isLate(error) ? [...batch, ...this.queue.splice(0)] : batch;
+        for (const { reject } of given) reject(error);
         return;
       }
       const middle = Math.ceil(batch.length / 2);

@@ -5,6 +5,7 @@ import { ApiError } from '../common/api-error';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { queryPrepared } from '../platform/database/prepared-statements';
+import { isLate } from '../platform/database/statement-limits';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal } from './caps';
 import type { Held } from './close-statement';
@@ -99,7 +100,8 @@ export class Holds implements OnApplicationShutdown {
     await this.releaseAgain();
   }
 
-  private releaseLater(hold: Held): void {
+  /** Lets go of the hold of a call that failed, with the next sweep. */
+  releaseLater(hold: Held): void {
     if (this.unreleased.length < UNRELEASED_MAX) this.unreleased.push(hold);
   }
 
@@ -146,7 +148,7 @@ export class Holds implements OnApplicationShutdown {
     try {
       return await queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
     } catch (error) {
-      if (isDataError(error)) throw error;
+      if (isDataError(error) || isLate(error)) throw error;
       return queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
     }
   }

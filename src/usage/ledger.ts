@@ -3,6 +3,7 @@ import type { Counter } from 'prom-client';
 import { EntityManager, In } from 'typeorm';
 import { ApiError } from '../common/api-error';
 import { queryPrepared } from '../platform/database/prepared-statements';
+import { isLate } from '../platform/database/statement-limits';
 import { Metrics } from '../platform/observability/metrics';
 import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
@@ -208,7 +209,7 @@ export class Ledger implements OnApplicationShutdown {
     } catch (error) {
       if (isPartitionMissing(error))
         await this.partitions.make(closings.flatMap(({ line }) => line?.createdAt ?? []));
-      else if (isItemsFault(error)) throw error;
+      else if (isItemsFault(error) || isLate(error)) throw error;
       // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
       return write();
     }

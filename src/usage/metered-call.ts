@@ -6,6 +6,7 @@ import { originOf } from '../common/origin';
 import type { Principal, RequestState } from '../common/principal';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
+import { isLate } from '../platform/database/statement-limits';
 import { TakesIdempotencyKey } from '../platform/idempotency/idempotent';
 import { type Caps, capsOf, monthOf, NO_CAPS } from './caps';
 import type { Holds } from './holds';
@@ -120,11 +121,13 @@ export class MeteredCall {
     this.hold = null;
   }
 
-  /** Ends the call without a line: it failed. */
-  async release(): Promise<void> {
+  /** Ends the call without a line: it failed. Who was told nothing by the database in time does not wait for it again. */
+  async release(error?: unknown): Promise<void> {
     const { hold } = this;
+    const { holds } = this.metering;
     this.hold = null;
-    if (hold) await this.metering.holds.release(hold);
+    if (hold && isLate(error)) holds.releaseLater(hold);
+    else if (hold) await holds.release(hold);
   }
 
   /**

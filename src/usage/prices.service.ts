@@ -5,6 +5,7 @@ import { Clock } from '../common/clock';
 import { type NanoUsd, parseUsd } from '../common/money';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { STATEMENT_MS_MAX, withStatementLimit } from '../platform/database/statement-limits';
 import { Price } from './price.entity';
 import { duePrices, type NewPrice } from './public-prices';
 import { type PublicPrices, publicPrices } from './start-up-prices';
@@ -90,7 +91,7 @@ export class PricesService implements OnModuleInit {
 
   /** What all calls from a moment to another would have cost by a price that need not exist. */
   async simulate(price: NewPrice, from: Date, to: Date): Promise<Simulation> {
-    const [row] = await this.db.query<{ requests: string; cost: string; simulated: string }[]>(SIMULATE_SQL, [
+    const parameters = [
       price.operation,
       price.provider,
       price.model,
@@ -100,7 +101,11 @@ export class PricesService implements OnModuleInit {
       price.requestUsd,
       from,
       to,
-    ]);
+    ];
+    // It looks through all calls of the time.
+    const [row] = await withStatementLimit(STATEMENT_MS_MAX, () =>
+      this.db.query<{ requests: string; cost: string; simulated: string }[]>(SIMULATE_SQL, parameters),
+    );
     return {
       requests: Number(row?.requests ?? 0),
       cost: parseUsd(row?.cost ?? '0'),

@@ -57,7 +57,7 @@ export class UsageInterceptor implements NestInterceptor {
         if (!call.endsLater) await call.settle(reply.statusCode, keep && ((tx) => keep(answer, tx)));
         return answer;
       } catch (error) {
-        await call.release();
+        await call.release(error);
         throw error;
       }
     };

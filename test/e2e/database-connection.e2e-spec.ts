@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../src/platform/database/data-source-options';
+import { withStatementLimit } from '../../src/platform/database/statement-limits';
 import { copyDatabase } from '../support/database';
 
 /** What PostgreSQL says last of a connection's start: ReadyForQuery, idle. */
@@ -19,6 +20,8 @@ describe('a connection to the database', () => {
   let proxy: Server;
   let source: DataSource;
   let endsWhenReady = false;
+  /** What a server that has stopped has not read yet. */
+  let held: (() => void)[] | undefined;
 
   beforeAll(async () => {
     database = await copyDatabase();
@@ -32,7 +35,10 @@ describe('a connection to the database', () => {
           server.destroy();
         });
       }
-      client.pipe(server);
+      client.on('data', (chunk: Buffer) => {
+        if (held) held.push(() => server.write(chunk));
+        else server.write(chunk);
+      });
       server.on('data', (chunk: Buffer) => {
         if (endsWhenReady && chunk.subarray(-READY.length).equals(READY))
           client.end(Buffer.concat([chunk, FATAL]));
@@ -60,5 +66,21 @@ describe('a connection to the database', () => {
     endsWhenReady = false;
     expect(await source.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
     await taken.release();
+  });
+
+  it('whose transaction was given up is handed to nobody: what is written afterwards is committed (M1)', async () => {
+    await source.query('CREATE TABLE written (n int)');
+    held = [];
+    const write = (): Promise<unknown> =>
+      source.transaction((tx) => tx.query('INSERT INTO written VALUES (1)'));
+    await expect(withStatementLimit(200, write)).rejects.toThrow('Query read timeout');
+    for (const send of held) send();
+    held = undefined;
+
+    for (let i = 0; i < 4; i++) await source.query('INSERT INTO written VALUES (2)');
+    const other = await new DataSource(dataSourceOptions(database.url, 1)).initialize();
+    expect(await other.query('SELECT DISTINCT n FROM written')).toEqual([{ n: 2 }]);
+    expect(await other.query('SELECT count(*)::int AS count FROM written')).toEqual([{ count: 4 }]);
+    await other.destroy();
   });
 });

@@ -1,9 +1,10 @@
 import { v7 as uuidv7 } from 'uuid';
 import { Ledger } from '../../src/usage/ledger';
+import { ReadingDatabase } from '../../src/usage/reading/reading-database';
 import { UsageLines } from '../../src/usage/reading/usage-lines';
 import type { UsageLog } from '../../src/usage/usage-log.entity';
 import type { Answer } from '../support/http';
-import { startTestApp, type TestApp } from '../support/test-app';
+import { itAlone, startTestApp, type TestApp } from '../support/test-app';
 import { usageLine } from '../support/usage-lines';
 
 const HOUR_MS = 3_600_000;
@@ -374,4 +375,34 @@ describe('reading usage', () => {
       });
     });
   });
+
+  itAlone('inside')(
+    'takes a third of the connections at most; who reads more is told to come back',
+    async () => {
+      const { primary } = t.app.get(ReadingDatabase, { strict: false });
+      const query = primary.query.bind(primary);
+      let open = (): void => undefined;
+      const gate = new Promise<void>((resolve) => (open = resolve));
+      let [atOnce, most] = [0, 0];
+      jest.spyOn(primary, 'query').mockImplementation(async (...args) => {
+        if (!/FROM usage_logs/.test(args[0])) return query(...args);
+        most = Math.max(most, ++atOnce);
+        await gate;
+        atOnce -= 1;
+        return query(...args);
+      });
+      const users = await Promise.all(Array.from({ length: 4 }, () => t.make.user()));
+      const places = Math.floor(t.env.DATABASE_POOL_MAX / 3);
+      const reads = Array.from({ length: places * 21 + 1 }, (_, i) =>
+        read('logs', users[i % 4] ?? { token: '' }),
+      );
+      const refused = await Promise.race(reads);
+      expect(refused.status).toBe(503);
+      expect(refused.headers.get('retry-after')).toBe('2');
+      open();
+      const statuses = (await Promise.all(reads)).map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).toHaveLength(places * 21);
+      expect(most).toBe(places);
+    },
+  );
 });

@@ -10,9 +10,13 @@ const seconds = Math.max(1, Number.parseInt(process.env['FAULT_SECONDS'] ?? '15'
 /** Of what comes over a connection to the database. */
 const FAULTS_SHARE = 0.01;
 const CUSTOMERS = 4;
+/** How often the database hangs; set HANG_ROUNDS for more than the default. */
+const HANG_ROUNDS = Math.max(1, Number.parseInt(process.env['HANG_ROUNDS'] ?? '1', 10));
+/** Longer than anybody waits for a statement and for a connection together. */
+const HANG_MS = 8_000;
 const LIMIT_MS = 60_000;
 
-jest.setTimeout(180_000 + seconds * 2_000);
+jest.setTimeout(180_000 + seconds * 2_000 + HANG_ROUNDS * 30_000);
 
 let proxy: FaultyProxy;
 let pair: ServicePair;
@@ -96,4 +100,33 @@ it(`R30: while connections to the database break at random for ${seconds} second
   refusals.clear();
   await Promise.all(pair.urls.map((url) => live(new Customer(), url)));
   expect([...refusals]).toEqual([]);
+});
+
+it(`R2: while the database hangs ${HANG_ROUNDS} times for ${HANG_MS / 1_000} seconds calls are refused within three, nothing acknowledged is missing or doubled, and all works afterwards`, async () => {
+  const load = new MeteredLoad('a hanging database', pair.urls, apiKeys);
+  const answeredAgain = async (): Promise<void> => {
+    const before = load.acknowledged;
+    while (load.acknowledged < before + 100) await sleep(20);
+  };
+  const againMs: number[] = [];
+  for (let round = 0; round < HANG_ROUNDS; round++) {
+    await answeredAgain();
+    proxy.freeze();
+    await sleep(HANG_MS);
+    proxy.thaw();
+    const thawedMs = performance.now();
+    await answeredAgain();
+    againMs.push(performance.now() - thawedMs);
+  }
+  await load.end();
+  process.stdout.write(
+    `R2: ${load.outcomes.size} metered calls, ${load.acknowledged} acknowledged, ${load.refused} refused, the longest answer ` +
+      `after ${(load.longestMs / 1_000).toFixed(1)} s; 100 calls answered ${(Math.max(...againMs) / 1_000).toFixed(1)} s after the end at most\n`,
+  );
+  expect(load.broken).toBe(0);
+  expect(load.refused).toBeGreaterThan(0);
+  expect(load.refusals.filter((way) => !/^503 \w+, Retry-After$/.test(way))).toEqual([]);
+  await pair.letHoldsExpire();
+  expect(await pair.asOwner((db) => load.compare(db))).toEqual({ lost: [], doubled: [], neverSent: [] });
+  expect(await pair.findings()).toEqual([]);
 });

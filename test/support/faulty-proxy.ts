@@ -13,6 +13,7 @@ export class FaultyProxy {
   share = 0;
   readonly seen = { connections: 0, chunks: 0, refused: 0, cut: 0, cutWithin: 0, delayed: 0 };
   private readonly sockets = new Set<Socket>();
+  private isFrozen = false;
   private readonly server: Server;
 
   private constructor(private readonly target: URL) {
@@ -33,6 +34,18 @@ export class FaultyProxy {
   get url(): string {
     const { port } = this.server.address() as AddressInfo;
     return Object.assign(new URL(this.target), { host: `127.0.0.1:${port}` }).href;
+  }
+
+  /** From now on nothing passes, and nothing is cut: as of a server that has stopped. */
+  freeze(): void {
+    this.isFrozen = true;
+    for (const socket of this.sockets) socket.pause();
+  }
+
+  /** What was sent meanwhile arrives now, also from those who wait no longer. */
+  thaw(): void {
+    this.isFrozen = false;
+    for (const socket of this.sockets) socket.resume();
   }
 
   async end(): Promise<void> {
@@ -61,6 +74,7 @@ export class FaultyProxy {
       if (fault) this.strike(fault, chunk, from, to);
       else to.write(chunk);
     });
+    if (this.isFrozen) from.pause();
     from.on('error', () => undefined);
     from.on('close', () => {
       this.sockets.delete(from);

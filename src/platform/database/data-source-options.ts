@@ -1,10 +1,9 @@
-import type { ClientBase } from 'pg';
+import type { Client } from 'pg';
 import { DefaultNamingStrategy, type DataSourceOptions } from 'typeorm';
 import { migrations } from '../../../migrations';
+import { limitStatements } from './statement-limits';
 
-export const CONNECT_TIMEOUT_MS = 3_000;
-/** Longer than any statement of a request takes; a server that is gone without a word is given up after it. */
-export const QUERY_TIMEOUT_MS = 15_000;
+export const CONNECT_TIMEOUT_MS = 2_500;
 
 /** Columns are named as on the wire: `lastUsed` is `last_used`. Tables are named by their entities. */
 class SnakeCaseNaming extends DefaultNamingStrategy {
@@ -19,9 +18,9 @@ class SnakeCaseNaming extends DefaultNamingStrategy {
 
 /**
  * The connection options that the service, its tests and the migration commands share.
- * @param queryTimeoutMs undefined: a statement may take as long as it needs, as migrations do.
+ * @param statementMsMax undefined: a statement may take as long as it needs, as migrations do.
  */
-export function dataSourceOptions(url: string, poolMax: number, queryTimeoutMs?: number): DataSourceOptions {
+export function dataSourceOptions(url: string, poolMax: number, statementMsMax?: number): DataSourceOptions {
   return {
     type: 'postgres',
     url,
@@ -33,9 +32,12 @@ export function dataSourceOptions(url: string, poolMax: number, queryTimeoutMs?:
     extra: {
       max: poolMax,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: queryTimeoutMs,
+      query_timeout: statementMsMax,
       keepAlive: true,
-      onConnect: surviveBreaks,
+      onConnect: (client: Client) => {
+        surviveBreaks(client);
+        limitStatements(client);
+      },
     },
   };
 }
@@ -44,7 +46,7 @@ export function dataSourceOptions(url: string, poolMax: number, queryTimeoutMs?:
  * Whoever takes a connection from the pool begins to listen to it a moment later, and one that breaks in between would
  * end the process. Its next statement tells of the break all the same.
  */
-function surviveBreaks(client: ClientBase): void {
+function surviveBreaks(client: Client): void {
   client.on('error', () => undefined);
 }
 

@@ -2,8 +2,9 @@ import { type DynamicModule, Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DataSource } from 'typeorm';
 import type { Env } from '../../config/env';
-import { dataSourceOptions, QUERY_TIMEOUT_MS } from './data-source-options';
+import { dataSourceOptions } from './data-source-options';
 import { migrate } from './migrate';
+import { STATEMENT_MS_MAX } from './statement-limits';
 
 /** The connection to PostgreSQL; whoever starts waits until the schema is up to date. */
 @Module({})
@@ -15,7 +16,7 @@ export class DatabaseModule {
       imports: [
         TypeOrmModule.forRootAsync({
           useFactory: () => ({
-            ...dataSourceOptions(databaseUrl, env.DATABASE_POOL_MAX, QUERY_TIMEOUT_MS),
+            ...dataSourceOptions(databaseUrl, env.DATABASE_POOL_MAX, STATEMENT_MS_MAX),
             autoLoadEntities: true,
             retryAttempts: 0,
           }),

@@ -1,14 +1,21 @@
 import { Inject, Injectable, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { Pool, type QueryResultRow } from 'pg';
 import type { Logger } from 'pino';
 import { EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
 import { ENV, type Env } from '../../config/env';
+import { CommonErrors } from '../../common/common.errors';
 import { CONNECT_TIMEOUT_MS } from '../../platform/database/data-source-options';
+import { withStatementLimit } from '../../platform/database/statement-limits';
 import { HealthService } from '../../platform/health/health.service';
 import { Metrics } from '../../platform/observability/metrics';
 
 const CHECK_MS = 5_000;
+/** Of a large ledger: statements that look through a month of it. */
+const READ_MS_MAX = 10_000;
+/** How many may wait for their turn, for each that may read at the same time. */
+const WAITING_MAX_PER_PLACE = 20;
 /** Whoever hangs on a replica that has frozen gets his answer from the primary after so long. */
 const REPLICA_TIMEOUT_MS = 5_000;
 
@@ -25,6 +32,8 @@ const IS_CURRENT_SQL = `
 export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
   private readonly replica: Pool | undefined;
   private readonly timer: NodeJS.Timeout | undefined;
+  /** Most connections stay free for calls: who looks through millions of lines waits for others who do. */
+  private readonly places: LimitFunction;
   private isUsed = false;
   private checking: Promise<void> | undefined;
   /** Where the log of the primary ended at the last check. */
@@ -37,6 +46,7 @@ export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
     private readonly metrics: Metrics,
     @Inject(ENV) { DATABASE_REPLICA_URL, DATABASE_POOL_MAX }: Env,
   ) {
+    this.places = pLimit(Math.max(1, Math.floor(DATABASE_POOL_MAX / 3)));
     if (DATABASE_REPLICA_URL === undefined) return;
     this.replica = new Pool({
       connectionString: DATABASE_REPLICA_URL,
@@ -71,7 +81,10 @@ export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
     await this.replica?.end();
   }
 
-  /** The rows of a statement that only reads. */
+  /**
+   * The rows of a statement that only reads.
+   * @throws ApiError `service_unavailable` when too many wait.
+   */
   async query<Row extends QueryResultRow>(sql: string, parameters: unknown[]): Promise<Row[]> {
     if (this.replica && this.isUsed) {
       try {
@@ -81,7 +94,11 @@ export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
         this.use(false, error);
       }
     }
-    return this.primary.query<Row[]>(sql, parameters);
+    if (this.places.pendingCount >= WAITING_MAX_PER_PLACE * this.places.concurrency)
+      throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
+    return this.places(() =>
+      withStatementLimit(READ_MS_MAX, () => this.primary.query<Row[]>(sql, parameters)),
+    );
   }
 
   private check(): void {

@@ -22,6 +22,8 @@ export interface Findings {
 /** Metered calls over many connections to several processes, until it is ended. Each names an end user of its own, which its ledger line keeps. */
 export class MeteredLoad {
   readonly outcomes = new Map<string, Outcome>();
+  /** The longest that a call waited for its answer, in milliseconds. */
+  longestMs = 0;
   private readonly agent = new Agent({ keepAlive: true });
   private readonly ending = new AbortController();
   private readonly done: Promise<unknown>;
@@ -86,7 +88,9 @@ export class MeteredLoad {
   private async run(connection: number, url: string, apiKey: string): Promise<void> {
     for (let n = 0; !this.ending.signal.aborted; n++) {
       const endUser = `${this.name}, connection ${connection}, call ${n}`;
+      const startedMs = performance.now();
       const outcome = await generate(this.agent, url, apiKey, endUser);
+      this.longestMs = Math.max(this.longestMs, performance.now() - startedMs);
       this.outcomes.set(endUser, outcome);
       if (outcome.requestId === undefined) await sleep(PAUSE_MS);
     }
