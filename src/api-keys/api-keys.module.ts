@@ -7,6 +7,7 @@ import { ApiKey } from './api-key.entity';
 import { ApiKeyVersion } from './api-key-version.entity';
 import { ApiKeysController } from './api-keys.controller';
 import { ApiKeysService } from './api-keys.service';
+import { AskedPermissions } from './asked-permissions';
 import { KeyAdministration } from './key-administration.service';
 import { KeyImport } from './key-import.service';
 import { KeyLeaks } from './key-leaks.service';
@@ -25,7 +26,8 @@ import { KeyUses } from './key-uses';
     KeyImport,
     KeyLeaks,
     KeyUses,
+    AskedPermissions,
   ],
-  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration, KeyImport, KeyLeaks],
+  exports: [ApiKeyAuthenticator, ApiKeysService, KeyAdministration, KeyImport, KeyLeaks, AskedPermissions],
 })
 export class ApiKeysModule {}

@@ -2,6 +2,7 @@ import { type CanActivate, type ExecutionContext, Inject, Injectable } from '@ne
 import { Reflector } from '@nestjs/core';
 import type { FastifyRequest } from 'fastify';
 import { API_KEY_BEGINNING } from '../api-keys/api-key-secret';
+import { AskedPermissions } from '../api-keys/asked-permissions';
 import { allows } from '../api-keys/permissions';
 import { ACCESS_METADATA, type Access } from '../common/access';
 import { ApiError } from '../common/api-error';
@@ -41,6 +42,7 @@ export class AuthGuard implements CanActivate {
     private readonly accessTokens: AccessTokenStrategy,
     private readonly apiKeys: ApiKeyStrategy,
     private readonly sessions: SessionsService,
+    private readonly permissions: AskedPermissions,
     private readonly audit: Audit,
     private readonly clock: Clock,
     @Inject(ENV) env: Env,
@@ -48,7 +50,7 @@ export class AuthGuard implements CanActivate {
     this.keyPrefixes = [API_KEY_BEGINNING, ...env.IMPORTED_KEY_PREFIXES];
   }
 
-  /** @throws ApiError 401, 403, or 429 for an address that sent too many wrong credentials. */
+  /** @throws ApiError 401, 403, 429 for an address that sent too many wrong credentials, or 400 `unknown_permissions`. */
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const access = this.accessOf(context);
     if (access?.kind === 'public') return true;
@@ -58,8 +60,19 @@ export class AuthGuard implements CanActivate {
     if (!credential) throw CommonErrors.authenticationRequired(wanted(access));
     request.user = await this.authenticate(credential, request, access);
     authorize(access, request.user, request.ip);
+    this.askForPermission(access, request.user, request);
     if (this.asksForSecondFactor(context)) await this.askForSecondFactor(request.user);
     return true;
+  }
+
+  /** Before the limits, for a refusal takes no place of them. @throws ApiError `insufficient_permissions`, `unknown_permissions`. */
+  private askForPermission(access: Access | undefined, principal: Principal, request: FastifyRequest): void {
+    if (access?.kind !== 'api_key' || principal.kind !== 'api_key') return;
+    const isAsked = typeof access.permission === 'function';
+    const permission = isAsked ? access.permission(request) : (access.permission ?? undefined);
+    if (isAsked) this.permissions.check(permission);
+    if (permission !== undefined && !allows(principal, permission))
+      throw CommonErrors.insufficientPermissions(permission);
   }
 
   /** @throws ApiError `reauthentication_required` on a route marked with `@RecentSecondFactor`. */
@@ -110,11 +123,8 @@ function authorize(access: Access | undefined, principal: Principal | undefined,
   ) {
     throw CommonErrors.forbidden(wanted(access));
   }
-  if (access.kind === 'api_key' && principal.kind === 'api_key') {
-    if (principal.allowedIps?.has(address) === false) throw CommonErrors.forbidden(ALLOWED_ADDRESS);
-    if (access.permission !== null && !allows(principal, access.permission))
-      throw CommonErrors.insufficientPermissions(access.permission);
-  }
+  if (principal.kind === 'api_key' && principal.allowedIps?.has(address) === false)
+    throw CommonErrors.forbidden(ALLOWED_ADDRESS);
 }
 
 function wanted(access: Access | undefined): string {

@@ -7,19 +7,16 @@ import {
   ApiTags,
 } from '@nestjs/swagger';
 import { IsString, Length } from 'class-validator';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ApiKeyErrors } from '../api-keys/api-keys.errors';
-import { allows } from '../api-keys/permissions';
-import { ApiKeyAccess } from '../common/access';
+import { ApiKeyAccess, type AskedPermission } from '../common/access';
 import { HeadersOnly } from '../common/body-limit';
-import { CommonErrors } from '../common/common.errors';
 import { Optional } from '../common/optional';
 import { type ApiKeyPrincipal, CurrentPrincipal } from '../common/principal';
 import { ApiProblems } from '../common/problem-docs';
 import { meteredPolicies } from '../limits/policies';
 import { RateLimited } from '../limits/rate-limit.decorator';
 import { UsageErrors } from '../usage/usage.errors';
-import { AskedPermissions } from './asked-permissions';
 import { CapLook } from './cap-look';
 
 export class ForwardQueryDto {
@@ -40,15 +37,18 @@ const described = (description: string): { description: string; schema: { type: 
   schema: { type: 'string' },
 });
 
+/** With a path behind ours, which is that of the client's request, the query is the client's too: he must not choose. */
+const askedPermission: AskedPermission = ({ params, query }: FastifyRequest) => {
+  const { permission } = query as { permission?: string | string[] };
+  return permission === undefined || Object.hasOwn(params as object, '*') ? undefined : String(permission);
+};
+
 /** Asked by a proxy with the headers of the request it is about to pass on. */
 @ApiTags('Gateway')
-@ApiKeyAccess(null)
+@ApiKeyAccess(askedPermission)
 @Controller('auth/forward')
 export class ForwardController {
-  constructor(
-    private readonly caps: CapLook,
-    private readonly permissions: AskedPermissions,
-  ) {}
+  constructor(private readonly caps: CapLook) {}
 
   @Get()
   @HeadersOnly()
@@ -67,18 +67,13 @@ export class ForwardController {
       'X-Plan': described("The owner's plan."),
     },
   })
-  @ApiProblems(
-    ApiKeyErrors.unknownPermissions,
-    CommonErrors.insufficientPermissions,
-    UsageErrors.budgetExceeded,
-    UsageErrors.quotaExceeded,
-  )
+  @ApiProblems(ApiKeyErrors.unknownPermissions, UsageErrors.budgetExceeded, UsageErrors.quotaExceeded)
   forward(
     @CurrentPrincipal() principal: ApiKeyPrincipal,
-    @Query() { permission }: ForwardQueryDto,
+    @Query() _query: ForwardQueryDto,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<void> {
-    return this.pass(principal, permission, reply);
+    return this.pass(principal, reply);
   }
 
   /** Envoy asks with the method of the request, and with its path behind ours. */
@@ -91,18 +86,11 @@ export class ForwardController {
     @CurrentPrincipal() principal: ApiKeyPrincipal,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<void> {
-    return this.pass(principal, undefined, reply);
+    return this.pass(principal, reply);
   }
 
-  /** @throws ApiError `unknown_permissions`, `insufficient_permissions`, `budget_exceeded`, `quota_exceeded`. */
-  private async pass(
-    principal: ApiKeyPrincipal,
-    permission: string | undefined,
-    reply: FastifyReply,
-  ): Promise<void> {
-    this.permissions.check(permission);
-    if (permission !== undefined && !allows(principal, permission))
-      throw CommonErrors.insufficientPermissions(permission);
+  /** @throws ApiError `budget_exceeded`, `quota_exceeded`. */
+  private async pass(principal: ApiKeyPrincipal, reply: FastifyReply): Promise<void> {
     const { full } = await this.caps.look(principal);
     if (full) throw full.refusal;
     void reply.headers({

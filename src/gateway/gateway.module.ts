@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { ApiKeysModule } from '../api-keys/api-keys.module';
 import { UsageModule } from '../usage/usage.module';
-import { AskedPermissions } from './asked-permissions';
 import { CapLook } from './cap-look';
 import { Customers } from './customers';
 import { ForwardController } from './forward.controller';
@@ -32,7 +31,6 @@ import { VerificationService } from './verification.service';
   providers: [
     VerificationService,
     TrackingService,
-    AskedPermissions,
     CapLook,
     Customers,
     UsageEventsService,

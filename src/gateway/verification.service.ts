@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { ApiKeyAuthenticator } from '../api-keys/api-key-authenticator';
+import { AskedPermissions } from '../api-keys/asked-permissions';
 import { allows } from '../api-keys/permissions';
 import type { Verdict } from '../common/denials';
 import type { ApiKeyPrincipal } from '../common/principal';
 import type { ClaimState } from '../limits/decision';
 import { claimsOf, generalPolicies, meteredPolicies } from '../limits/policies';
 import { RateLimiter } from '../limits/rate-limiter';
-import { AskedPermissions } from './asked-permissions';
 import { type BudgetStanding, CapLook } from './cap-look';
 
 /** A call that a backend is about to serve, as it describes it. */

@@ -85,7 +85,9 @@ export class SharedLimiter {
     const nowMs = this.clock.nowMs();
     const looks = claims.map((claim) => {
       const fullMs = (this.knownFullUntilMs.get(nameOf(claim)) ?? 0) - nowMs;
-      return { claim, waitMs: Math.max(0, fullMs), remaining: 0, resetMs: Math.max(0, fullMs) };
+      // Longer than the window it cannot be: then the clock has stepped back, and Redis is asked.
+      const waitMs = fullMs > claim.windowMs ? 0 : Math.max(0, fullMs);
+      return { claim, waitMs, remaining: 0, resetMs: waitMs };
     });
     const full = looks.find(({ waitMs }) => waitMs > 0);
     return full ? { states: looks, refused: full } : this.local.take(claims, nowMs);

@@ -10,12 +10,24 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
+/** When the clock has stepped back, the newest place of a window counts as taken now, and the others as long before it as they were. */
+const STEP_BACK = `
+local function stepBack(key, window)
+  local ahead = tonumber(redis.call('LINDEX', key, -2) or now) - now
+  if ahead <= math.ceil(window / 1000) then return end
+  local list = redis.call('LRANGE', key, 0, -1)
+  redis.call('DEL', key)
+  for i, value in ipairs(list) do redis.call('RPUSH', key, i % 2 == 0 and value - ahead or value) end
+  redis.call('PEXPIRE', key, window)
+end
+`;
+
 /**
  * Decides about many requests, one after the other: each takes its places of every claim, or none of any.
  * KEYS: the window of each claim. ARGV: for each request how many claims it has, and for each of these limit, window and
  * step in milliseconds, how many places it takes, and 1 when it only looks. Answers three numbers for each claim: wait, remaining, reset.
  */
-export const TAKE = redisScript(`${CLOCK}
+export const TAKE = redisScript(`${CLOCK}${STEP_BACK}
 -- How many of a window's moments (at 1) or counts (at 2) are at most the bound.
 local function countUpTo(key, at, bound)
   local low, high = 0, (redis.call('LLEN', key) - 1) / 2
@@ -27,6 +39,7 @@ local function countUpTo(key, at, bound)
 end
 
 local function look(claim)
+  stepBack(claim.key, claim.window)
   local first = tonumber(redis.call('LINDEX', claim.key, 1) or now)
   if first <= now - claim.window then
     redis.call('LTRIM', claim.key, 2 * countUpTo(claim.key, 1, now - claim.window), -1)
@@ -86,7 +99,7 @@ return answer`);
  * Adds places that were taken where Redis could not see it. KEYS: windows. ARGV: for each its length in milliseconds,
  * how many moments follow, and these as pairs: how long ago, in milliseconds, and how many places.
  */
-export const ADD = redisScript(`${CLOCK}
+export const ADD = redisScript(`${CLOCK}${STEP_BACK}
 local arg = 0
 local function nextArg()
   arg = arg + 1
@@ -94,6 +107,8 @@ local function nextArg()
 end
 
 for _, key in ipairs(KEYS) do
+  local window = nextArg()
+  stepBack(key, window)
   local moments, counts = {}, {}
   local function put(moment, count)
     if not counts[moment] then moments[#moments + 1] = moment end
@@ -101,7 +116,6 @@ for _, key in ipairs(KEYS) do
   end
   local old = redis.call('LRANGE', key, 0, -1)
   for i = 2, #old, 2 do put(tonumber(old[i]), old[i + 1] - old[i - 1]) end
-  local window = nextArg()
   for _ = 1, nextArg() do
     local age, count = nextArg(), nextArg()
     if age < window then put(now - age, count) end

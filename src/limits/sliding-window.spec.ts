@@ -99,6 +99,35 @@ describe('SlidingWindow', () => {
   });
 
   it('is not confused by a clock that steps back', () => {
-    expect(accepted(2, 1_000, [5_000, 4_000, 4_500, 5_999, 6_000])).toEqual([5_000, 4_000, 6_000]);
+    expect(accepted(2, 1_000, [5_000, 4_000, 4_500, 4_999, 5_000])).toEqual([5_000, 4_000, 5_000]);
+  });
+
+  it('locks nobody out when the clock steps back by an hour, and lets no more than the limit through', () => {
+    const hour = 3_600_000;
+    const clock = { realMs: 2 * hour, offsetMs: 0 };
+    for (const limit of [2, 20_000]) {
+      const window = new SlidingWindow(60_000);
+      const places = limit / 2;
+      const take = (): boolean => {
+        const now = clock.realMs + clock.offsetMs;
+        const free = window.waitMs(limit, now, places) === 0;
+        if (free) window.take(limit, now, places);
+        return free;
+      };
+      expect([take(), take(), take()]).toEqual([true, true, false]);
+      clock.realMs += 30_000;
+      clock.offsetMs -= hour;
+      expect(take()).toBe(false);
+      expect(window.waitMs(limit, clock.realMs + clock.offsetMs)).toBeLessThanOrEqual(60_000);
+      clock.realMs += 60_000;
+      expect([take(), take(), take()]).toEqual([true, true, false]);
+    }
+  });
+
+  it('keeps the gaps between places when the clock steps back', () => {
+    const window = new SlidingWindow(60_000);
+    for (const now of [100_000, 110_000, 120_000]) window.take(3, now);
+    expect(window.waitMs(3, 10_000)).toBe(40_000);
+    expect(window.waitMs(3, 10_000, 2)).toBe(50_000);
   });
 });

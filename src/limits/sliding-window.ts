@@ -16,7 +16,9 @@ export interface Moment {
 /**
  * An exact sliding window: never more than the limit is accepted in any span of the window's length. It is a queue
  * of accepted moments, each with its count, and costs constant time: what enters once leaves once. For large limits
- * moments are rounded up to steps, so a place frees at most one step late and never early.
+ * moments are rounded up to steps, so a place frees at most one step late and never early. When the clock steps back,
+ * the newest place counts as taken at that moment and the others as long before it as they were: a place frees at most
+ * one window late, and never early.
  */
 export class SlidingWindow {
   private times = new Float64Array(8);
@@ -25,7 +27,11 @@ export class SlidingWindow {
   private length = 0;
   private total = 0;
 
-  constructor(readonly windowMs: number) {}
+  private readonly stepMsMax: number;
+
+  constructor(readonly windowMs: number) {
+    this.stepMsMax = Math.ceil(windowMs / COARSE_STEPS);
+  }
 
   /** How many milliseconds to wait for so many free places; 0 when there are as many now. */
   waitMs(limit: number, nowMs: number, places = 1): number {
@@ -46,7 +52,7 @@ export class SlidingWindow {
     if (places === 0) return;
     const stepMs = stepMsOf(limit, this.windowMs);
     const last = this.index(this.length - 1);
-    // A clock that steps back must not reorder the queue.
+    // A clock that steps back a little must not reorder the queue.
     const moment = Math.max(
       Math.ceil(nowMs / stepMs) * stepMs,
       this.length > 0 ? (this.times[last] ?? 0) : 0,
@@ -91,6 +97,8 @@ export class SlidingWindow {
   }
 
   private expire(nowMs: number): void {
+    const aheadMs = (this.times[this.index(this.length - 1)] ?? 0) - nowMs;
+    if (this.length > 0 && aheadMs > this.stepMsMax) this.times = this.times.map((time) => time - aheadMs);
     const start = nowMs - this.windowMs;
     while (this.length > 0 && (this.times[this.head] ?? 0) <= start) {
       this.total -= this.counts[this.head] ?? 0;

@@ -38,6 +38,8 @@ export class Holds implements OnApplicationShutdown {
   );
   /** Of calls that failed, and that the database could not be told of yet. Would they expire, a stream were charged. */
   private readonly unreleased: Held[] = [];
+  /** Calls that were asked for again, since the first answer was lost. */
+  private readonly askedAgain = new WeakSet<Opening>();
   private sweeping: Promise<void> | undefined;
   private readonly timer = setInterval(() => {
     this.sweeping ??= this.sweep()
@@ -65,6 +67,8 @@ export class Holds implements OnApplicationShutdown {
       if (!(error instanceof ApiError)) this.releaseLater(opening);
       throw error;
     });
+    // The first send may grant it even now, and nobody would come back for that hold.
+    if (refused && this.askedAgain.has(opening)) this.releaseLater(opening);
     if (refused) throw refused;
   }
 
@@ -142,14 +146,20 @@ export class Holds implements OnApplicationShutdown {
     }
   }
 
-  /** A broken connection leaves open whether the holds are there; whoever has one keeps it, so asking again is safe. */
+  /**
+   * A broken connection leaves open whether the holds are there; whoever has one keeps it, so asking again is safe. What
+   * the first send held while the second one waited, that one counts without knowing whose it is; the third one knows.
+   */
   private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
     const columns = openParameters(openings);
+    const send = (): Promise<OpenRow[]> => queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
     try {
-      return await queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
+      return await send();
     } catch (error) {
       if (isDataError(error) || isLate(error)) throw error;
-      return queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
+      for (const opening of openings) this.askedAgain.add(opening);
+      await send();
+      return send();
     }
   }
 

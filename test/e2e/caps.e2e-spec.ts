@@ -208,6 +208,69 @@ describe('budgets and quotas', () => {
     },
   );
 
+  itAlone('inside')(
+    'lets run what is asked for again while the first send still runs, beside what that one holds',
+    async () => {
+      const apiKey = await starterKey({ monthlyBudgetUsd: '0.002500' });
+      expect((await generate(apiKey.key)).status).toBe(200);
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      let sent = 0;
+      let first: Promise<unknown> | undefined;
+      const losing = jest.spyOn(db, 'query').mockImplementation((sql, ...parameters) => {
+        const rows = query(sql, ...parameters);
+        if (!sqlOf(sql).includes('INSERT INTO usage_holds') || sent++ > 0) return rows;
+        first = rows;
+        return Promise.reject(new Error('Connection terminated unexpectedly'));
+      });
+      const call = await t.db.transaction(async (tx) => {
+        await tx.query('SELECT 1 FROM usage_months WHERE user_id = $1 FOR UPDATE', [apiKey.userId]);
+        const called = generate(apiKey.key);
+        const waiting = `SELECT 1 FROM pg_stat_activity
+                         WHERE datname = current_database() AND wait_event_type = 'Lock'
+                           AND query LIKE '%WITH asked AS%'`;
+        await until(async () => (await t.db.query<unknown[]>(waiting)).length === 2);
+        return { called };
+      });
+      const { status } = await call.called;
+      losing.mockRestore();
+      await first;
+      expect(status).toBe(200);
+      expect(await month(apiKey.userId)).toMatchObject({ requests: '2', held_tokens: '0' });
+    },
+  );
+
+  itAlone('inside')(
+    'lets go of what the first send holds after the second one was refused, long before it expires',
+    async () => {
+      const apiKey = await starterKey({ monthlyBudgetUsd: '0.001500' });
+      expect((await generate(apiKey.key)).status).toBe(200);
+      const setUsed = (usd: string): Promise<unknown> =>
+        t.db.query('UPDATE usage_months SET cost_usd = $2 WHERE user_id = $1', [apiKey.userId, usd]);
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      let sent = 0;
+      const losing = jest
+        .spyOn(db, 'query')
+        .mockImplementation(async (sql, ...parameters): Promise<unknown> => {
+          if (!sqlOf(sql).includes('INSERT INTO usage_holds')) return query(sql, ...parameters);
+          sent += 1;
+          if (sent === 1) throw new Error('Connection terminated unexpectedly');
+          const refused: unknown = await query(sql, ...parameters);
+          if (sent < 3) return refused;
+          // The first one runs now that there is room for a moment.
+          await setUsed('0');
+          await query(sql, ...parameters);
+          await setUsed('0.001');
+          return refused;
+        });
+      expect((await generate(apiKey.key)).status).toBe(402);
+      losing.mockRestore();
+      await t.app.get(Holds, { strict: false }).sweep();
+      expect(await month(apiKey.userId)).toMatchObject({ requests: '1', held_tokens: '0' });
+    },
+  );
+
   it('asks the database about a mail once, however many calls a used-up budget refuses', async () => {
     const apiKey = await starterKey({ monthlyBudgetUsd: '0.001000' });
     await generate(apiKey.key);

@@ -277,6 +277,34 @@ describe('in front of backends', () => {
       }
     });
 
+    it('takes no place for a refusal for want of a permission, nor for an unknown one', async () => {
+      const { key, userId } = await t.make.apiKey({ rateLimitPerMinute: 5, permissions: { read: true } });
+      for (let i = 0; i < 10; i++) {
+        expect((await forward(key, '?permission=write')).body.code).toBe('insufficient_permissions');
+        expect((await forward(key, '?permission=reed')).body.code).toBe('unknown_permissions');
+      }
+      const { key: other } = await t.make.apiKey({ userId });
+      expect((await forward(other)).headers.get('ratelimit')).toContain('"plan-hour";r=2999;');
+      const answers = await Promise.all(Array.from({ length: 20 }, () => forward(key, '?permission=read')));
+      expect(answers.filter(({ status }) => status === 204)).toHaveLength(5);
+      expect(answers.filter(({ status }) => status === 429)).toHaveLength(15);
+    });
+
+    it('asks for the permission with any method, and leaves alone the query of a path behind', async () => {
+      const { key } = await t.make.apiKey({ permissions: { read: true } });
+      const ask = async (method: string, path: string): Promise<number> =>
+        (await fetch(`${t.url}/api/v1/auth/forward${path}`, { method, headers: { 'x-api-key': key } }))
+          .status;
+      const read = '?permission=read';
+      for (const method of ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS']) {
+        expect([method, await ask(method, read)]).toEqual([method, 204]);
+        expect([method, await ask(method, '?permission=write')]).toEqual([method, 403]);
+        expect([method, await ask(method, `${read}&permission=write`)]).toEqual([method, 400]);
+        for (const path of ['/', '/v1/memories'])
+          expect([method, path, await ask(method, `${path}?permission=write`)]).toEqual([method, path, 204]);
+      }
+    });
+
     it('is not for a person', async () => {
       const { token } = await t.make.user();
       expect((await t.http.get('/auth/forward', { bearer: token })).status).toBe(403);

@@ -32,6 +32,19 @@ describe('rate limits', () => {
     },
   );
 
+  itAlone('limits-clock')(
+    'R29: lock nobody out when the clock steps back by an hour, and let no more than the limit through',
+    async () => {
+      const { key } = await t.make.apiKey({ rateLimitPerMinute: 2 });
+      const call = async (): Promise<number> => (await t.http.post('/generate', { key, body: CALL })).status;
+      expect(await call()).toBe(200);
+      t.clock.advance(-3_600_000);
+      expect([await call(), await call()]).toEqual([200, 429]);
+      t.clock.advance(60_000);
+      expect([await call(), await call(), await call()]).toEqual([200, 200, 429]);
+    },
+  );
+
   it('keep two keys apart, also of one user', async () => {
     const user = await t.make.user();
     const [a, b] = [

@@ -138,6 +138,32 @@ describeWithRedis('windows in Redis', () => {
     expect((await windows.take([mine])).states[0]?.remaining).toBe(10_000 - 4_501);
   });
 
+  it('R29: lock nobody out when the clock of Redis steps back by an hour, and keep the gaps between places', async () => {
+    const mine = claim(3);
+    const [seconds = 0] = (await server.client.time()).map(Number);
+    const newest = (seconds + 3_600) * 1_000;
+    await server.client.rpush(keyOf(mine), 0, newest - 20_000, 1, newest, 3);
+    const { refused } = await windows.take([mine]);
+    expect(refused?.waitMs).toBeGreaterThan(39_000);
+    expect(refused?.waitMs).toBeLessThanOrEqual(40_000);
+    expect((await windows.take([{ ...mine, limit: 2 }])).refused?.waitMs).toBeLessThanOrEqual(60_000);
+    expect(await server.client.pttl(keyOf(mine))).toBeGreaterThan(58_000);
+    expect((await windows.take([{ ...mine, limit: 4 }])).states[0]).toMatchObject({
+      waitMs: 0,
+      remaining: 0,
+    });
+
+    const other = claim(3);
+    await server.client.rpush(keyOf(other), 0, newest, 1);
+    await windows.add(
+      [{ name: `api-key:${other.key}`, windowMs: 60_000, moments: [{ atMs: 90_000, count: 2 }] }],
+      100_000,
+    );
+    const full = (await windows.take([other])).refused;
+    expect(full?.waitMs).toBeGreaterThan(48_000);
+    expect(full?.waitMs).toBeLessThanOrEqual(50_000);
+  });
+
   it('are forgotten by Redis when nothing is taken any more', async () => {
     const mine = claim(5);
     await windows.take([mine]);

@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { ApiKeyErrors } from '../api-keys/api-keys.errors';
-import { knownPermissions } from '../api-keys/permissions';
 import { servicePermissions } from '../common/service-permissions';
 import { ENV, type Env } from '../config/env';
+import { ApiKeyErrors } from './api-keys.errors';
+import { knownPermissions } from './permissions';
 
 /** The permissions that proxies and backends may ask about: a name that no key can have is a mistake of theirs, which would let pass every key without permissions of its own. */
 @Injectable()
