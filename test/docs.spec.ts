@@ -134,6 +134,16 @@ describe('docker-compose.yml', () => {
     }
   });
 
+  it('hands every setting to the service that it does not decide itself, and takes an empty one for absent', () => {
+    const decided = ['NODE_ENV', 'HOST', 'PORT', 'DATA_DIR', 'POSTGRES_URL', 'MIGRATION_DATABASE_URL'];
+    const handed = Object.keys(compose.services['auth']?.environment ?? {});
+    const names = Object.keys(settings.shape);
+
+    expect([...handed, ...decided].sort()).toEqual([...names].sort());
+    const empty = Object.fromEntries(names.map((name) => [name, '']));
+    expect(parseEnv(empty, () => secrets)).toEqual(parseEnv({}, () => secrets));
+  });
+
   it.each([
     ['', ['auth', 'migrate', 'postgres', 'mailpit']],
     ['observability', ['auth', 'migrate', 'postgres', 'mailpit', 'prometheus', 'grafana']],

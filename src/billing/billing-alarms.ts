@@ -4,7 +4,7 @@ import { LOG } from '../common/log-token';
 
 /** What an operator must look after; docs/billing.md says what to do about each. */
 export type AlarmName =
-  | 'polar_refuses_token'
+  | 'meter_missing'
   | 'usage_refused'
   | 'usage_late'
   | 'usage_set_aside'

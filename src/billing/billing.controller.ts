@@ -83,10 +83,10 @@ export class BillingController {
     BillingErrors.badReturnUrl,
   )
   async checkout(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { tier, return_url }: CheckoutRequestDto,
   ): Promise<PolarPageDto> {
-    return toPageDto(await this.subscriptions.checkout(userId, tier, return_url));
+    return toPageDto(await this.subscriptions.checkout(principal, tier, return_url));
   }
 
   @Post('portal')
@@ -102,10 +102,10 @@ export class BillingController {
     BillingErrors.badReturnUrl,
   )
   async portal(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { return_url }: ReturnDto,
   ): Promise<PolarPageDto> {
-    return toPageDto(await this.subscriptions.portal(userId, return_url));
+    return toPageDto(await this.subscriptions.portal(principal, return_url));
   }
 
   @Post('subscription/change')
@@ -114,7 +114,7 @@ export class BillingController {
   @ApiOperation({
     summary: 'Change to another plan',
     description:
-      'To a higher one at once, the difference invoiced now; to a lower one with the next period. The current one takes back a lower one that was to follow.',
+      'To a higher one at once, the difference invoiced now; to a lower one with the next period. The current one takes back a lower one that was to follow. One that is to end is resumed first.',
   })
   @ApiOkResponse({ type: BillingInfoDto, description: 'The plan as it is now.' })
   @ApiProblems(
@@ -124,13 +124,14 @@ export class BillingController {
     BillingErrors.refused,
     BillingErrors.notForSale,
     BillingErrors.noSubscription,
+    BillingErrors.subscriptionEnds,
   )
   async change(
-    @CurrentPrincipal() { userId }: UserPrincipal,
+    @CurrentPrincipal() principal: UserPrincipal,
     @Body() { tier }: ChangePlanDto,
   ): Promise<BillingInfoDto> {
-    await this.subscriptions.change(userId, tier);
-    return toInfoDto(await this.billing.info(userId));
+    await this.subscriptions.change(principal, tier);
+    return toInfoDto(await this.billing.info(principal.userId));
   }
 
   @Post('subscription/cancel')
@@ -148,9 +149,9 @@ export class BillingController {
     BillingErrors.refused,
     BillingErrors.noSubscription,
   )
-  async cancel(@CurrentPrincipal() { userId }: UserPrincipal): Promise<BillingInfoDto> {
-    await this.subscriptions.setEnding(userId, true);
-    return toInfoDto(await this.billing.info(userId));
+  async cancel(@CurrentPrincipal() principal: UserPrincipal): Promise<BillingInfoDto> {
+    await this.subscriptions.setEnding(principal, true);
+    return toInfoDto(await this.billing.info(principal.userId));
   }
 
   @Post('subscription/resume')
@@ -165,9 +166,9 @@ export class BillingController {
     BillingErrors.refused,
     BillingErrors.noSubscription,
   )
-  async resume(@CurrentPrincipal() { userId }: UserPrincipal): Promise<BillingInfoDto> {
-    await this.subscriptions.setEnding(userId, false);
-    return toInfoDto(await this.billing.info(userId));
+  async resume(@CurrentPrincipal() principal: UserPrincipal): Promise<BillingInfoDto> {
+    await this.subscriptions.setEnding(principal, false);
+    return toInfoDto(await this.billing.info(principal.userId));
   }
 }
 

@@ -18,7 +18,7 @@ export const BillingErrors = {
     status: 503,
     title: 'Unknown whether it was done',
     detail:
-      'The billing provider did not say whether it changed the subscription; one that was to end may go on now. Look at GET /api/v1/auth/billing/info in a minute, before you try again.',
+      'The billing provider did not say whether it changed the subscription. Look at GET /api/v1/auth/billing/info in a minute, before you try again.',
   }),
   refused: defineError({
     code: 'billing_refused',
@@ -53,6 +53,13 @@ export const BillingErrors = {
     status: 409,
     title: 'No subscription',
     detail: 'There is no subscription to change. Buy a plan first.',
+  }),
+  subscriptionEnds: defineError({
+    code: 'subscription_ends',
+    status: 409,
+    title: 'Subscription is to end',
+    detail:
+      'The subscription ends with its period. Resume it first with POST /api/v1/auth/billing/subscription/resume, then change the plan.',
   }),
   checkoutBusy: defineError({
     code: 'checkout_in_progress',

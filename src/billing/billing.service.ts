@@ -51,10 +51,11 @@ export class BillingService {
     const { tier } = await this.users.get(userId);
     const account = await this.accounts.find(userId);
     const subscription = account?.subscription ?? null;
-    const period = this.periodOf(subscription);
+    const entitled = subscription && isEntitled(subscription) ? subscription : null;
+    const period = this.periodOf(entitled);
     const tokensUsed = await this.tokensUsed(userId, period.start);
     // What Polar charges is what was bought, whatever plan an operator has set since.
-    const billed = subscription?.tier && isEntitled(subscription) ? plans[subscription.tier] : null;
+    const billed = entitled?.tier ? plans[entitled.tier] : null;
     return {
       tier,
       status: subscription?.status ?? 'none',

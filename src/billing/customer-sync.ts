@@ -9,6 +9,7 @@ import { ADDRESS_CHANGED_JOB } from '../users/user-addresses';
 import { User } from '../users/user.entity';
 import { BillingAccount, type CustomerProblem } from './billing-account.entity';
 import { BillingAccounts } from './billing-accounts';
+import { ERASURE_JOB } from './billing-erasure';
 import { BillingTasks } from './billing-tasks';
 import { Catalogue } from './catalogue';
 import { PolarClient } from './polar-client';
@@ -102,8 +103,8 @@ export class CustomerSync implements OnModuleInit {
   }
 
   /**
-   * Makes or finds the user's customer, gives him the account's address, asks for his state and applies it. Nobody is
-   * asked about an erased account.
+   * Makes or finds the user's customer, gives him the account's address, asks for his state and applies it. An erased
+   * account of which something was heard is taken out of Polar again: a checkout may have been paid afterwards.
    * @throws PolarFailure; it is tried again within a minute, as when this process dies.
    */
   async sync(userId: string): Promise<void> {
@@ -112,7 +113,8 @@ export class CustomerSync implements OnModuleInit {
     await this.db.update(BillingAccount, { userId }, { syncAt: lease });
     const user = await this.db.findOneByOrFail(User, { id: userId });
     if (isErased(user)) {
-      await this.db.update(BillingAccount, { userId }, { syncAt: null });
+      await this.jobs.send(ERASURE_JOB, { userId }, this.db);
+      await this.db.update(BillingAccount, { userId, syncAt: lease }, { syncAt: null });
       return;
     }
     const account = await this.accounts.find(userId);
@@ -207,6 +209,8 @@ export class CustomerSync implements OnModuleInit {
     const free = sameAddress.find(({ external_id: owner }) => !owner);
     if (free && user.isVerified) {
       await this.polar.linkCustomer(free.id, user.id);
+      // It may have a plan already, of which the state that was just asked for knew nothing.
+      await this.accounts.syncAt(user.id, this.clock.now());
       return free;
     }
     if (sameAddress.length === 0) throw refusal;

@@ -74,6 +74,15 @@ describe('entitlement', () => {
     expect(entitlementOf(state(3), [known(5)]).tier).toBe('starter');
   });
 
+  it('keeps the plan that was heard of a product when the state of the customer does not tell it', () => {
+    const silent = (productId: string) => state(9, { active: [facts({ tier: null, productId })] });
+    expect(entitlementOf(silent('p'), [known(5)])).toMatchObject({
+      tier: 'starter',
+      subscription: { tier: 'starter' },
+    });
+    expect(entitlementOf(silent('another'), [known(5)]).tier).toBe('free');
+  });
+
   it('drops at once with a change to a lower product, whatever was granted for the higher one', () => {
     const before = state(3, {
       active: [facts({ tier: 'enterprise', productId: 'e' })],
@@ -89,6 +98,16 @@ describe('entitlement', () => {
       tier: 'free',
       subscription: { status: 'past_due' },
     });
+  });
+
+  it('shows one that waits for its payment before a higher one that has ended', () => {
+    const ended = known(5, { id: 'a', tier: 'professional', status: 'canceled' });
+    const late = known(5, { id: 'b', status: 'past_due' });
+    expect(entitlementOf(state(9), [ended, late]).subscription).toMatchObject({
+      id: 'b',
+      status: 'past_due',
+    });
+    expect(entitlementOf(state(9), [ended]).subscription).toMatchObject({ id: 'a' });
   });
 
   it('shows a subscription that is not in a later state any more as canceled', () => {

@@ -45,7 +45,7 @@ export function entitlementOf(state: CustomerState | null, known: readonly Known
   const newer = known.filter(({ atUs }) => !state || atUs > state.atUs);
   const stated = (state?.active ?? [])
     .filter(({ id }) => !newer.some((one) => one.id === id))
-    .map((one) => ({ ...one, pendingProductId: pendingOf(one, known) }));
+    .map((one) => completed(one, known));
   const entitled = [...newer.filter(isEntitled), ...stated];
   const ended = known
     .filter((one) => !entitled.some(({ id }) => id === one.id))
@@ -53,7 +53,7 @@ export function entitlementOf(state: CustomerState | null, known: readonly Known
 
   const granted = (state?.grantedTiers ?? []).filter((tier) => !outdatedTiers(state, newer).includes(tier));
   const tier = highest([...granted, ...entitled.flatMap((one) => one.tier ?? [])]);
-  return { tier, subscription: best(entitled) ?? best(ended) };
+  return { tier, subscription: best(entitled) ?? best(ended.filter(isLiving)) ?? best(ended) };
 }
 
 /** Whether a subscription still gives something, or may again without being bought anew. */
@@ -66,9 +66,13 @@ export function isEntitled({ status }: Pick<SubscriptionFacts, 'status'>): boole
   return ['active', 'trialing', 'past_due'].includes(status);
 }
 
-/** A customer's state does not tell it: it is what was heard last, unless the product has changed since. */
-function pendingOf({ id, productId }: SubscriptionFacts, known: readonly KnownSubscription[]): string | null {
-  return known.find((one) => one.id === id && one.productId === productId)?.pendingProductId ?? null;
+/**
+ * A customer's state tells neither what is to follow nor the plan of a product that is not of the catalogue: both are
+ * what was heard last, unless the product has changed since.
+ */
+function completed(one: SubscriptionFacts, known: readonly KnownSubscription[]): SubscriptionFacts {
+  const same = known.find(({ id, productId }) => id === one.id && productId === one.productId);
+  return { ...one, tier: one.tier ?? same?.tier ?? null, pendingProductId: same?.pendingProductId ?? null };
 }
 
 /** One that was active and is not in a later state any more has ended, whatever became of it. */

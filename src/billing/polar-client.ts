@@ -57,7 +57,8 @@ export type SubscriptionChange =
 /** Where a customer goes on after paying. */
 export interface CheckoutInput {
   readonly userId: string;
-  readonly email: string;
+  /** Fills the page in; null for a customer whom Polar knows, whose address there may be another. */
+  readonly email: string | null;
   readonly successUrl: string;
   readonly returnUrl: string;
 }
@@ -104,7 +105,7 @@ export class PolarClient {
     const body = {
       products: [productId],
       external_customer_id: checkout.userId,
-      customer_email: checkout.email,
+      ...(checkout.email !== null && { customer_email: checkout.email }),
       success_url: checkout.successUrl,
       return_url: checkout.returnUrl,
       metadata: { user_id: checkout.userId },
@@ -151,6 +152,10 @@ export class PolarClient {
   /** Takes a person out of Polar; what he paid stays, without his name. Nothing to do when he is not there. */
   async anonymizeCustomer(userId: string): Promise<void> {
     await this.orNull(z.unknown(), () => this.api.customers.deleteExternal(userId, { anonymize: true }));
+  }
+
+  async getSubscription(id: string): Promise<PolarSubscription> {
+    return this.read(subscriptionSchema, () => this.api.subscriptions.get(id));
   }
 
   async changeSubscription(id: string, change: SubscriptionChange): Promise<PolarSubscription> {

@@ -32,6 +32,9 @@ export const meters: Readonly<Record<string, { readonly eventName: string; reado
  */
 @Injectable()
 export class UsageReporter implements OnModuleInit {
+  /** The events that Polar has a meter for. */
+  private readonly counted = new Set<string>();
+
   constructor(
     private readonly db: EntityManager,
     private readonly clock: Clock,
@@ -56,9 +59,9 @@ export class UsageReporter implements OnModuleInit {
     );
   }
 
-  /** Moves what was used since the last time to the outbox; while Polar takes nothing it gathers where it is. */
+  /** Moves what was used since the last time to the outbox; while Polar takes or counts nothing it gathers where it is. */
   async take(): Promise<void> {
-    if (!(await this.outbox.isStuck())) await this.outbox.take();
+    if ((await this.hasMeters()) && !(await this.outbox.isStuck())) await this.outbox.take();
     await this.tasks.hurry('usage-send');
   }
 
@@ -68,6 +71,21 @@ export class UsageReporter implements OnModuleInit {
       const rows = await this.outbox.claim(BATCH_MAX);
       if (rows.length === 0 || !(await this.deliver(rows))) return;
     }
+  }
+
+  /** Polar gives an event to the meters that it has when it comes: what comes before its meter is never charged. */
+  private async hasMeters(): Promise<boolean> {
+    for (const { eventName } of Object.values(meters)) {
+      if (this.counted.has(eventName)) continue;
+      const problem = await this.polar.findMeter(eventName).then(
+        (id) => (id === null ? `Polar has no meter "${eventName}"; npm run polar:setup makes it.` : null),
+        (error: unknown) => `Polar does not show its meters: ${toPolarFailure(error).message}`,
+      );
+      this.alarms.set('meter_missing', problem);
+      if (problem !== null) return false;
+      this.counted.add(eventName);
+    }
+    return true;
   }
 
   /** @returns whether to go on with others. */

@@ -6,6 +6,8 @@ import { ZodError } from 'zod';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { Jobs } from '../platform/jobs/jobs';
+import { isErased } from '../users/erased-user';
+import { lockUser } from '../users/lock-user';
 import { User } from '../users/user.entity';
 import { BillingAccount } from './billing-account.entity';
 import { BillingAccounts } from './billing-accounts';
@@ -77,7 +79,8 @@ export class WebhookApplier implements OnModuleInit {
       // It says what it said: another try would find the same. Anything else is tried again.
       if (!(error instanceof ZodError)) throw error;
       this.log.error({ event_id: id, type: event.type, err: error }, 'billing event not as documented');
-      await this.finish(id, { status: 'failed', userId, error: error.message.slice(0, ERROR_CHARS_MAX) });
+      const failed = { status: 'failed', userId, error: error.message.slice(0, ERROR_CHARS_MAX) } as const;
+      await this.db.transaction((tx) => this.finish(id, failed, tx));
     }
   }
 
@@ -119,11 +122,14 @@ export class WebhookApplier implements OnModuleInit {
     return 'processed';
   }
 
+  /** With the account locked: what comes of a person while he is erased, or later, is not kept either. */
   private async finish(
     id: string,
     outcome: { status: BillingEventStatus; userId?: string; error?: string },
     tx: EntityManager = this.db,
   ): Promise<void> {
-    await tx.update(BillingEvent, { id, status: 'received' }, outcome);
+    const user = outcome.userId === undefined ? null : await lockUser(outcome.userId, tx);
+    const erased = user && isErased(user) ? { payload: null } : {};
+    await tx.update(BillingEvent, { id, status: 'received' }, { ...outcome, ...erased });
   }
 }

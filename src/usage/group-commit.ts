@@ -1,5 +1,5 @@
 import type { ApiError, ErrorFactory } from '../common/api-error';
-import { isLate } from '../platform/database/statement-limits';
+import { isLate, REQUEST_STATEMENT_MS_MAX, withStatementLimit } from '../platform/database/statement-limits';
 
 const BATCH_MAX = 500;
 const QUEUE_MAX = 10_000;
@@ -74,7 +74,10 @@ export class GroupCommit<Item, Result = void> {
   /** An item that the database refuses must not take its neighbours down: the batch is halved until it stands alone. */
   private async writeBatch(batch: readonly Waiting<Item, Result>[]): Promise<void> {
     try {
-      const results = await this.write(batch.map(({ item }) => item));
+      // Requests wait for it, also for a batch that work behind the answers has begun.
+      const results = await withStatementLimit(REQUEST_STATEMENT_MS_MAX, () =>
+        this.write(batch.map(({ item }) => item)),
+      );
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
       if (batch.length === 1 || !this.isItemsFault(error)) {

@@ -1,9 +1,18 @@
 import { v7 as uuidv7 } from 'uuid';
 import { BillingAccount } from '../../src/billing/billing-account.entity';
+import { BillingEvent } from '../../src/billing/billing-event.entity';
 import { CustomerSync } from '../../src/billing/customer-sync';
 import { erasedUser } from '../../src/users/erased-user';
 import { User } from '../../src/users/user.entity';
-import { type BilledApp, deliver, eventually, startBilledApp, subscriber, sync } from '../support/billing';
+import {
+  type BilledApp,
+  deliver,
+  eventually,
+  products,
+  startBilledApp,
+  subscriber,
+  sync,
+} from '../support/billing';
 import { PASSWORD } from '../support/factory';
 import { makeJobsDue } from '../support/jobs';
 
@@ -85,6 +94,54 @@ describe('customers at Polar', () => {
       await t.settled();
       expect(customer?.deleted_at).not.toBeNull();
       expect(t.polar.store.total(user.id)).toBe(usage.total_tokens);
+    });
+
+    it('are taken out again when a checkout was paid afterwards', async () => {
+      const { user } = await subscriber(t);
+      await erase(user.token);
+      const { store } = t.polar;
+      const subscription = store.subscribe(user.id, products.starter);
+      const customer = store.customerOf(user.id);
+      await deliver(t, store.deliver('subscription.active', store.subscriptionBody(subscription)));
+      await t.settled();
+      await sync(t, user.id);
+      await t.settled();
+      expect(customer?.deleted_at).not.toBeNull();
+      expect(subscription.status).toBe('canceled');
+    });
+
+    it('are taken out however long Polar will not', async () => {
+      const { user } = await subscriber(t);
+      const customer = t.polar.store.customerOf(user.id);
+      t.polar.faultOf = ({ method }) => (method === 'DELETE' ? { status: 401 } : undefined);
+      await erase(user.token);
+      // Each has its last try.
+      await t.db.query(`UPDATE pgboss.job SET retry_count = retry_limit WHERE state < 'active'`);
+      await makeJobsDue(t.db);
+      await t.settled();
+      expect(customer?.deleted_at).toBeNull();
+      t.polar.heal();
+      await makeJobsDue(t.db);
+      await t.settled();
+      expect(customer?.deleted_at).not.toBeNull();
+    });
+
+    it('leave nothing in what is delivered later, also when it is not as documented', async () => {
+      const { user, subscription } = await subscriber(t);
+      const { store } = t.polar;
+      const body = store.subscriptionBody(subscription);
+      const late = [
+        store.deliver('subscription.updated', body),
+        store.deliver('subscription.canceled', { ...body, status: 7 }),
+      ];
+      await erase(user.token);
+      for (const delivery of late) expect((await deliver(t, delivery)).status).toBe(202);
+      await t.settled();
+      const events = await t.db.find(BillingEvent, { where: { userId: user.id }, order: { id: 'ASC' } });
+      expect(events).toMatchObject([
+        { status: 'processed', payload: null },
+        { status: 'failed', payload: null },
+      ]);
     });
 
     it('are not made anew by whatever is heard of them later', async () => {

@@ -1,4 +1,6 @@
+import { ModuleRef } from '@nestjs/core';
 import { v7 as uuidv7 } from 'uuid';
+import { BillingModule } from '../../src/billing/billing.module';
 import { BillingOverview } from '../../src/billing/billing-overview';
 import { BillingTasks } from '../../src/billing/billing-tasks';
 import { Reconciler } from '../../src/billing/reconciler';
@@ -31,7 +33,6 @@ describeAlone('inside')('usage on its way to Polar', () => {
     await stopped.onApplicationShutdown();
     // Its first round may have looked for a webhook endpoint, which is what a test below is about.
     await t.db.query(`UPDATE billing_tasks SET memory = '{}'`);
-    t.polar.store.things.meters.push({ id: uuidv7(), name: 'usage.tokens' });
   });
   afterEach(async () => {
     t.polar.heal();
@@ -64,6 +65,32 @@ describeAlone('inside')('usage on its way to Polar', () => {
     await reporter.send();
   };
   const ingests = (): number => t.polar.requests.filter(({ path }) => path === '/v1/events/ingest').length;
+
+  it('stays here, with an alarm, until Polar has a meter that counts it', async () => {
+    const { id, key } = await customer();
+    await use(key, 2);
+    // As in a process that has just started; this one may have seen the meter already.
+    const fresh = await t.app.select(BillingModule).get(ModuleRef, { strict: true }).create(UsageReporter);
+    const report = async (): Promise<void> => {
+      await fresh.take();
+      await fresh.send();
+    };
+    const meters = t.polar.store.things.meters.splice(0);
+    const alarms = async (): Promise<string[]> =>
+      (await t.app.get(BillingOverview, { strict: false }).overview()).alarms.map(({ alarm }) => alarm);
+    try {
+      await report();
+      expect(await alarms()).toEqual(['meter_missing']);
+    } finally {
+      t.polar.store.things.meters.push(...meters);
+    }
+    t.polar.failNext({ status: 403 });
+    await report();
+    expect(await alarms()).toEqual(['meter_missing']);
+    await report();
+    expect(await alarms()).toEqual([]);
+    expect(t.polar.store.total(id)).toBe(await ledgerOf(id));
+  });
 
   it('is one event per customer and take, with the exact sum as a number', async () => {
     const { id, key } = await customer();

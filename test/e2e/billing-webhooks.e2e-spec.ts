@@ -247,6 +247,17 @@ describe('webhooks of Polar', () => {
       expect(await tierOf(user.id)).toBe('enterprise');
     });
 
+    it("give the plan of a product that the settings do not name, also once Polar's own state was asked for", async () => {
+      const user = await t.make.user();
+      const product = t.polar.store.addProduct('professional');
+      await deliver(t, about('subscription.active', subscriptionOf(user.id, { product_id: product.id })));
+      await t.settled();
+      expect(await tierOf(user.id)).toBe('professional');
+      t.polar.heal();
+      await sync(t, user.id);
+      expect(await tierOf(user.id)).toBe('professional');
+    });
+
     it('leave the tier that an admin set in force', async () => {
       const user = await t.make.user({ tierOverride: 'internal' });
       await deliver(t, about('subscription.active', subscriptionOf(user.id)));

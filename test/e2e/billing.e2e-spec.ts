@@ -90,6 +90,22 @@ describe('billing', () => {
       },
     );
 
+    it('that are linked bring the plan that they have', async () => {
+      const user = await t.make.user({ isVerified: true });
+      const customer = t.polar.store.addCustomer({ email: user.email });
+      t.polar.store.subscribe(user.id, products.starter, { customer_id: customer.id });
+      const sql = 'INSERT INTO billing_accounts (user_id) VALUES ($1) ON CONFLICT DO NOTHING';
+      await t.db.query(sql, [user.id]);
+      await sync(t, user.id);
+      // Here or by the service itself: what is due is done again.
+      await eventually(async () => {
+        const dueAt = (await accountOf(user.id))?.syncAt;
+        if (dueAt && dueAt <= t.clock.now()) await sync(t, user.id);
+        return (await info(user.token)).tier === 'starter';
+      });
+      expect(customer.external_id).toBe(user.id);
+    });
+
     it('of another account are never linked, and the operator is told', async () => {
       const user = await t.make.user();
       t.polar.store.addCustomer({ email: user.email, external_id: randomUUID() });
@@ -165,6 +181,23 @@ describe('billing', () => {
     });
   });
 
+  it('shows the calendar month again when the subscription has ended within its period', async () => {
+    const { user, subscription } = await subscriber(t);
+    subscription.status = 'canceled';
+    const { store } = t.polar;
+    await deliver(t, store.deliver('subscription.revoked', store.subscriptionBody(subscription)));
+    await t.settled();
+    const now = t.clock.now();
+    const month = (more: number): string =>
+      new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + more, 1)).toISOString();
+    expect(await info(user.token)).toMatchObject({
+      tier: 'free',
+      status: 'canceled',
+      period_start: month(0),
+      period_end: month(1),
+    });
+  });
+
   describe('what it costs', () => {
     it('is nothing when nothing was bought, whatever plan an operator has set', async () => {
       const { token } = await t.make.user({ tierOverride: 'starter' });
@@ -196,11 +229,30 @@ describe('billing', () => {
       const [checkout] = [...t.polar.store.checkouts.values()].filter(
         (one) => one['external_customer_id'] === user.id,
       );
-      expect(checkout).toMatchObject({ products: [products.starter], customer_email: user.email });
+      expect(checkout).toMatchObject({ products: [products.starter] });
       expect(checkout?.['success_url']).toContain('checkout_id={CHECKOUT_ID}');
       t.clock.advance(3_600_000);
       expect((await post('checkout', user.token, { tier: 'starter' })).body.url).not.toBe(first.body.url);
       t.clock.reset();
+    });
+
+    it('names the address only of whoever Polar does not know: there it may be of another customer by now', async () => {
+      const askedFor = ({ id }: { id: string }): unknown =>
+        t.polar.requests.findLast(
+          ({ path, body }) => path === '/v1/checkouts/' && JSON.stringify(body).includes(id),
+        )?.body;
+      const known = await t.make.user();
+      await sync(t, known.id);
+      const email = t.make.email();
+      await t.db.update(User, { id: known.id }, { email });
+      t.polar.store.addCustomer({ email, external_id: randomUUID() });
+      expect((await post('checkout', known.token, { tier: 'starter' })).status).toBe(200);
+      expect(askedFor(known)).not.toHaveProperty('customer_email');
+
+      t.polar.faultOf = ({ path }) => (path.startsWith('/v1/customers/') ? { status: 503 } : undefined);
+      const unknown = await t.make.user();
+      expect((await post('checkout', unknown.token, { tier: 'starter' })).status).toBe(200);
+      expect(askedFor(unknown)).toMatchObject({ customer_email: unknown.email });
     });
 
     it('gives another page that is to lead back to another place', async () => {
@@ -275,6 +327,22 @@ describe('billing', () => {
       );
       expect((await post('checkout', user.token, { tier: 'internal' })).status).toBe(400);
       expect((await post('checkout', user.token, { tier: 'free' })).status).toBe(400);
+    });
+
+    it('is refused while a subscription waits for its payment, also beside a higher one that has ended', async () => {
+      const user = await t.make.user();
+      await sync(t, user.id);
+      const { store } = t.polar;
+      const ended = store.subscribe(user.id, products.professional, { status: 'canceled' });
+      const late = store.subscribe(user.id, products.starter, { status: 'past_due' });
+      for (const one of [ended, late])
+        await deliver(t, store.deliver('subscription.updated', store.subscriptionBody(one)));
+      await t.settled();
+      await sync(t, user.id);
+      const bought = await post('checkout', user.token, { tier: 'starter' });
+      expect(bought.body.code).toBe('subscription_exists');
+      expect((await post('subscription/cancel', user.token)).status).toBe(200);
+      expect(late.cancel_at_period_end).toBe(true);
     });
 
     it('leads back to this service or an allowed origin alone', async () => {
@@ -361,15 +429,11 @@ describe('billing', () => {
       });
     });
 
-    it('ends with its period, keeps its plan until then, and goes on when resumed or changed', async () => {
-      const { user, subscription } = await subscriber(t);
+    it('ends with its period, keeps its plan until then, and goes on when resumed', async () => {
+      const { user } = await subscriber(t);
       const ending = await post('subscription/cancel', user.token);
       expect(ending.body).toMatchObject({ tier: 'starter', status: 'active', cancel_at_period_end: true });
       expect((await post('subscription/resume', user.token)).body.cancel_at_period_end).toBe(false);
-      await post('subscription/cancel', user.token);
-      const changed = await post('subscription/change', user.token, { tier: 'professional' });
-      expect(changed.body).toMatchObject({ tier: 'professional', cancel_at_period_end: false });
-      expect(subscription.cancel_at_period_end).toBe(false);
     });
 
     it('T25: is always his own, whatever the request names', async () => {
@@ -393,6 +457,25 @@ describe('billing', () => {
       expect(await info(victim.token)).toMatchObject({ tier: 'starter', cancel_at_period_end: false });
       const portals = t.polar.requests.filter(({ path }) => path === '/v1/customer-sessions/');
       expect(portals.filter(({ body }) => JSON.stringify(body).includes(victim.id))).toEqual([]);
+    });
+
+    it.each([
+      ['checkout', { tier: 'starter' }],
+      ['portal', {}],
+      ['subscription/change', { tier: 'professional' }],
+      ['subscription/cancel', {}],
+      ['subscription/resume', {}],
+    ])('S4: is left alone by a session that has just ended elsewhere: %s', async (path, body) => {
+      const { user } = await subscriber(t);
+      await info(user.token);
+      await t.db.query('DELETE FROM sessions WHERE user_id = $1', [user.id]);
+      const asked = (): number =>
+        t.polar.requests.filter((one) =>
+          /^\/v1\/(checkouts|customer-sessions|subscriptions\/.)/.test(one.path),
+        ).length;
+      const before = asked();
+      expect((await post(path, user.token, body)).body.code).toBe('invalid_token');
+      expect(asked()).toBe(before);
     });
 
     it('is refused to whoever has none, without a question to Polar', async () => {

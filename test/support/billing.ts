@@ -17,11 +17,12 @@ export interface BilledApp extends TestApp {
   readonly polar: FakePolar;
 }
 
-/** @param polar to share with another application. */
+/** Its Polar has what `npm run polar:setup` makes, as far as the service asks for it. @param polar to share with another application. */
 export async function startBilledApp(
   options: { settings?: Record<string, string>; databaseUrl?: string; polar?: FakePolar } = {},
 ): Promise<BilledApp> {
   const polar = options.polar ?? (await FakePolar.start());
+  if (!options.polar) polar.store.things.meters.push({ id: randomUUID(), name: 'usage.tokens' });
   const t = await startTestApp({
     ...(options.databaseUrl !== undefined && { databaseUrl: options.databaseUrl }),
     settings: {

@@ -44,6 +44,8 @@ export interface StoredEvent {
   readonly external_id: string;
   readonly timestamp: string;
   readonly metadata: Record<string, unknown>;
+  /** It came before there was a meter for it. */
+  readonly isUncounted?: boolean;
 }
 
 /** A thing of the catalogue: a meter, product, benefit or webhook endpoint. */
@@ -101,6 +103,13 @@ export class PolarStore {
     return customer;
   }
 
+  /** A product whose metadata names the plan that it sells. */
+  addProduct(tier: string): Thing {
+    const product = { id: randomUUID(), metadata: { tier } };
+    this.things.products.push(product);
+    return product;
+  }
+
   customerOf(externalId: string): StoredCustomer | undefined {
     return [...this.customers.values()].find(
       (one) => one.external_id === externalId && one.deleted_at === null,
@@ -114,6 +123,7 @@ export class PolarStore {
     fields: Partial<StoredSubscription> = {},
   ): StoredSubscription {
     const customer =
+      this.customers.get(fields.customer_id ?? '') ??
       this.customerOf(externalId) ??
       this.addCustomer({ external_id: externalId, email: `${externalId}@example.com` });
     const subscription = {
@@ -146,7 +156,7 @@ export class PolarStore {
   total(externalId: string, name = 'usage.tokens', property = 'total_tokens'): number {
     let sum = 0;
     for (const event of this.events.values()) {
-      if (event.external_customer_id !== externalId || event.name !== name) continue;
+      if (event.isUncounted || event.external_customer_id !== externalId || event.name !== name) continue;
       const value = event.metadata[property];
       if (typeof value === 'number') sum += value;
     }
@@ -170,6 +180,7 @@ export class PolarStore {
 
   subscriptionBody(subscription: StoredSubscription): object {
     const customer = this.customers.get(subscription.customer_id);
+    const product = this.things.products.find(({ id }) => id === subscription.product_id);
     return {
       ...subscription,
       created_at: '2026-01-01T00:00:00Z',
@@ -179,7 +190,7 @@ export class PolarStore {
       recurring_interval: 'month',
       metadata: {},
       customer: customer ? this.customerBody(customer) : null,
-      product: { id: subscription.product_id, metadata: {} },
+      product: { id: subscription.product_id, metadata: product?.['metadata'] ?? {} },
       meters: [],
     };
   }

@@ -40,6 +40,7 @@ const routes: readonly (readonly [method: string, pattern: RegExp, status: numbe
   ['PATCH', /^\/v1\/customers\/([^/]+)$/, 200, updateCustomer],
   ['POST', /^\/v1\/checkouts\/$/, 201, createCheckout],
   ['GET', /^\/v1\/subscriptions\/$/, 200, listSubscriptions],
+  ['GET', /^\/v1\/subscriptions\/([^/]+)$/, 200, getSubscription],
   ['PATCH', /^\/v1\/subscriptions\/([^/]+)$/, 200, updateSubscription],
   ['POST', /^\/v1\/customer-sessions\/$/, 201, createSession],
   ['POST', /^\/v1\/events\/ingest$/, 200, ingest],
@@ -115,6 +116,8 @@ function deleteCustomer(store: PolarStore, { query }: PolarRequest, id: string):
   customer.deleted_at = new Date(store.now()).toISOString();
   if (query.get('anonymize') === 'true')
     Object.assign(customer, { email: `${customer.id}@anonymous`, name: null });
+  for (const one of store.subscriptions.values())
+    if (one.customer_id === customer.id) one.status = 'canceled';
   return null;
 }
 
@@ -139,6 +142,12 @@ function listSubscriptions(store: PolarStore, { query }: PolarRequest): unknown 
     all.map((one) => store.subscriptionBody(one)),
     query,
   );
+}
+
+function getSubscription(store: PolarStore, _request: PolarRequest, id: string): unknown {
+  const subscription = store.subscriptions.get(id);
+  if (!subscription) throw Refusal.notFound();
+  return store.subscriptionBody(subscription);
 }
 
 function updateSubscription(store: PolarStore, { body }: PolarRequest, id: string): unknown {
@@ -171,7 +180,7 @@ function createSession(store: PolarStore, { body }: PolarRequest): unknown {
   };
 }
 
-/** All or nothing; an event counts once, for ever. */
+/** All or nothing; an event counts once, for ever, in the meters that there are when it comes. */
 function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
   const events = body.events as StoredEvent[];
   const late = events.flatMap(({ timestamp }, i) => (Date.parse(timestamp) > store.now() ? [i] : []));
@@ -188,7 +197,8 @@ function ingest(store: PolarStore, { body, isLie }: PolarRequest): unknown {
   let inserted = 0;
   for (const event of events) {
     if (store.events.has(event.external_id)) continue;
-    store.events.set(event.external_id, event);
+    const isUncounted = !store.things.meters.some(({ name }) => name === event.name);
+    store.events.set(event.external_id, { ...event, isUncounted });
     inserted += 1;
   }
   return { inserted, duplicates: events.length - inserted };
