@@ -76,7 +76,6 @@ export class AccountErasureService implements OnModuleInit {
       await this.twoFactor.erase(userId, tx);
       await this.oneTimeTokens.eraseAll(userId, tx);
       await this.attempts.clear({ email }, tx);
-      await this.idempotency.eraseAll(userId, tx);
       await this.billing.erase(userId, tx);
       await this.audit.erasePersonal(userId, tx);
       // Where he was when he left is personal as well.
@@ -88,6 +87,8 @@ export class AccountErasureService implements OnModuleInit {
       await this.jobs.send(CALLS_JOB, { userId }, tx);
       await this.jobs.send(CALLS_JOB, { userId }, tx, SECOND_PASS_SECONDS);
       await this.mails.sendFarewell(userId, email, tx);
+      // Last: calls that are under way wait for these rows.
+      await this.idempotency.eraseAll(userId, tx);
     };
     // Who has much takes long to erase.
     await withStatementLimit(STATEMENT_MS_MAX, () => this.db.transaction(eraseAll));

@@ -34,11 +34,11 @@ export class AuthMails implements OnModuleInit {
       this.changeOfAddress(tokenId, letters),
     );
     this.notice('session_ended', letters.sessionEnded());
-    this.notice('sessions_ended', letters.sessionsEnded());
     this.notice('password_changed', letters.passwordChanged());
     this.notice('account_locked', letters.locked());
-    this.notice('account_suspended', letters.suspended());
-    this.notice('account_restored', letters.restored());
+    this.noticeByAdmin('sessions_ended', letters.sessionsEnded());
+    this.noticeByAdmin('account_suspended', letters.suspended());
+    this.noticeByAdmin('account_restored', letters.restored());
   }
 
   /** Not sent any more once its token was used or replaced. It goes to the address that its token is about. */
@@ -53,6 +53,14 @@ export class AuthMails implements OnModuleInit {
     this.mailer.define(kind, async ({ userId }: { userId: string }) => {
       const user = await this.users.find(userId);
       return user?.isVerified ? layOut({ ...text, to: user.email }) : null;
+    });
+  }
+
+  /** What an admin does reaches whatever address there is: nobody else causes it. */
+  private noticeByAdmin(kind: string, text: Text): void {
+    this.mailer.define(kind, async ({ userId }: { userId: string }) => {
+      const user = await this.users.find(userId);
+      return user && layOut({ ...text, to: user.email });
     });
   }
 

@@ -6,6 +6,7 @@ import { SessionsService } from '../auth/sessions.service';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 import { Audit, SYSTEM } from '../platform/audit/audit';
+import { lockUser } from '../users/lock-user';
 import { User } from '../users/user.entity';
 import { BillingAccount } from './billing-account.entity';
 import { type CustomerState, entitlementOf, isLiving, type KnownSubscription } from './entitlement';
@@ -49,6 +50,8 @@ export class BillingAccounts {
     work: (account: BillingAccount, tx: EntityManager) => Promise<Result>,
   ): Promise<Result> {
     const result = await this.db.transaction(async (tx) => {
+      // The account first, as by its owner, or two could wait for each other.
+      await lockUser(userId, tx);
       await tx.createQueryBuilder().insert().into(BillingAccount).values({ userId }).orIgnore().execute();
       const lock = { mode: 'pessimistic_write' } as const;
       const account = await tx.findOneOrFail(BillingAccount, { where: { userId }, lock });

@@ -7,6 +7,7 @@ import { LOG } from '../common/log-token';
 import { usdNumber } from '../common/money';
 import { problemBody, toApiError } from '../common/problem.filter';
 import { ENV, type Env } from '../config/env';
+import { isLate } from '../platform/database/statement-limits';
 import type { MeteredCall } from '../usage/metered-call';
 import { toDone } from './generate.dto';
 import { GenerateErrors } from './generate.errors';
@@ -16,6 +17,8 @@ import { type GenerateRequest, type GenerationEnd, mostOf, Providers } from './p
 const BYTES_PER_TOKEN = 4;
 /** So long after its time is over a stream is written out to a reader who is slow. */
 const LATE_READER_MS = 5_000;
+/** How often a database that hangs is asked to book a stream. */
+const BOOK_TRIES = 4;
 
 /** A call whose answer is streamed. */
 interface Streamed {
@@ -118,11 +121,15 @@ export class GenerationStreams {
     );
   }
 
-  /** @throws ApiError `stream_not_booked`. */
-  private async book(call: MeteredCall): Promise<void> {
+  /**
+   * Nobody waits for an answer of which the most has come: a database that hangs is asked again.
+   * @throws ApiError `stream_not_booked`.
+   */
+  private async book(call: MeteredCall, triesLeft = BOOK_TRIES): Promise<void> {
     try {
       await call.settle(200);
     } catch (cause) {
+      if (isLate(cause) && triesLeft > 1) return this.book(call, triesLeft - 1);
       throw GenerateErrors.streamNotBooked.with({ cause });
     }
   }

@@ -21,22 +21,30 @@ describe('a queue of what shares statements', () => {
     expect(written).toBe(10_000);
   });
 
-  it('refuses who waits behind a batch that the database was given up for: he has waited as long', async () => {
-    let batches = 0;
+  it('refuses who has waited behind a batch that was given up, and asks again for who has just come', async () => {
+    const now = jest.spyOn(performance, 'now').mockReturnValue(0);
+    const batches: (readonly number[])[] = [];
+    let giveUp = (): void => undefined;
     const queue = new GroupCommit<number>(
-      async () => {
-        batches += 1;
-        await new Promise((resolve) => setImmediate(resolve));
+      async (items) => {
+        batches.push(items);
+        if (batches.length > 1) return [];
+        await new Promise<void>((resolve) => (giveUp = resolve));
         throw new Error('Query read timeout');
       },
       () => false,
       CommonErrors.unavailable,
     );
     const first = queue.add(1);
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     const behind = queue.add(2);
+    now.mockReturnValue(2_500);
+    const last = queue.add(3);
+    giveUp();
     await expect(first).rejects.toThrow('Query read timeout');
     await expect(behind).rejects.toThrow('Query read timeout');
-    expect(batches).toBe(1);
+    await last;
+    expect(batches).toEqual([[1], [3]]);
+    now.mockRestore();
   });
 });

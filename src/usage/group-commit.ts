@@ -3,9 +3,12 @@ import { isLate, REQUEST_STATEMENT_MS_MAX, withStatementLimit } from '../platfor
 
 const BATCH_MAX = 500;
 const QUEUE_MAX = 10_000;
+/** So long a request may have waited that waits for one statement more. */
+const WAITING_MS_MAX = 400;
 
 interface Waiting<Item, Result> {
   readonly item: Item;
+  readonly addedMs: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -59,7 +62,10 @@ export class GroupCommit<Item, Result = void> {
   }
 
   private enqueue(item: Item): Promise<Result> {
-    const committed = new Promise<Result>((resolve, reject) => this.queue.push({ item, resolve, reject }));
+    const addedMs = performance.now();
+    const committed = new Promise<Result>((resolve, reject) =>
+      this.queue.push({ item, addedMs, resolve, reject }),
+    );
     this.writing ??= this.writeAll();
     return committed;
   }
@@ -81,15 +87,22 @@ export class GroupCommit<Item, Result = void> {
       for (const [index, { resolve }] of batch.entries()) resolve(results[index] as Result);
     } catch (error) {
       if (batch.length === 1 || !this.isItemsFault(error)) {
-        // Who waits behind a batch that was given up has waited as long.
-        const given = isLate(error) ? [...batch, ...this.queue.splice(0)] : batch;
-        for (const { reject } of given) reject(error);
+        for (const { reject } of batch) reject(error);
+        if (isLate(error)) this.refuseWaiting(error);
         return;
       }
       const middle = Math.ceil(batch.length / 2);
       await this.writeBatch(batch.slice(0, middle));
       await this.writeBatch(batch.slice(middle));
     }
+  }
+
+  /** Refuses who has waited behind a batch that was given up: with the next one it could become twice as long. */
+  private refuseWaiting(error: unknown): void {
+    const sinceMs = performance.now() - WAITING_MS_MAX;
+    const late = this.queue.filter(({ addedMs }) => addedMs < sinceMs);
+    this.queue = this.queue.slice(late.length);
+    for (const { reject } of late) reject(error);
   }
 
   private busy(): ApiError {

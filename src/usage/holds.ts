@@ -28,6 +28,8 @@ import { isDataError } from './write-errors';
 const SWEEP_MS = 5_000;
 const SWEEP_ROWS_MAX = 500;
 const UNRELEASED_MAX = 10_000;
+/** So long a hold is let go of again and again: a statement that was given up may yet be carried out. */
+const RELEASED_AGAIN_MS = 60_000;
 
 /** Sets aside what calls may consume before they run, so that caps hold however many run at once. */
 @Injectable()
@@ -37,8 +39,8 @@ export class Holds implements OnApplicationShutdown {
     isDataError,
     UsageErrors.ledgerBusy,
   );
-  /** Of calls that failed, and that the database could not be told of yet. Would they expire, a stream were charged. */
-  private readonly unreleased: Held[] = [];
+  /** By id: of calls that failed, and that the database could not be told of yet. Would they expire, a stream were charged. */
+  private readonly unreleased = new Map<string, { readonly hold: Held; readonly sinceMs: number }>();
   /** Calls that were asked for again, since the first answer was lost. */
   private readonly askedAgain = new WeakSet<Opening>();
   private sweeping: Promise<void> | undefined;
@@ -107,11 +109,20 @@ export class Holds implements OnApplicationShutdown {
 
   /** Lets go of the hold of a call that failed, with the next sweep. */
   releaseLater(hold: Held): void {
-    if (this.unreleased.length < UNRELEASED_MAX) this.unreleased.push(hold);
+    if (this.unreleased.size < UNRELEASED_MAX && !this.unreleased.has(hold.id))
+      this.unreleased.set(hold.id, { hold, sinceMs: performance.now() });
   }
 
   private async releaseAgain(): Promise<void> {
-    await Promise.all(this.unreleased.splice(0).map((hold) => this.release(hold)));
+    await Promise.all(
+      [...this.unreleased.values()].map(async ({ hold, sinceMs }) => {
+        const isReleased = await this.ledger.release(hold).then(
+          () => true,
+          () => false,
+        );
+        if (isReleased && performance.now() - sinceMs >= RELEASED_AGAIN_MS) this.unreleased.delete(hold.id);
+      }),
+    );
   }
 
   /**

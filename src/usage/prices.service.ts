@@ -5,7 +5,6 @@ import { Clock } from '../common/clock';
 import { type NanoUsd, parseUsd } from '../common/money';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import { type Actor, Audit } from '../platform/audit/audit';
-import { STATEMENT_MS_MAX, withStatementLimit } from '../platform/database/statement-limits';
 import { Price } from './price.entity';
 import { duePrices, type NewPrice } from './public-prices';
 import { type PublicPrices, publicPrices } from './start-up-prices';
@@ -102,9 +101,9 @@ export class PricesService implements OnModuleInit {
       from,
       to,
     ];
-    // It looks through all calls of the time.
-    const [row] = await withStatementLimit(STATEMENT_MS_MAX, () =>
-      this.db.query<{ requests: string; cost: string; simulated: string }[]>(SIMULATE_SQL, parameters),
+    const [row] = await this.db.query<{ requests: string; cost: string; simulated: string }[]>(
+      SIMULATE_SQL,
+      parameters,
     );
     return {
       requests: Number(row?.requests ?? 0),

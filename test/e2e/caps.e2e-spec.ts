@@ -306,6 +306,30 @@ describe('budgets and quotas', () => {
     },
   );
 
+  itAlone('inside')(
+    'lets go of a hold that was given up also when the database carries it out after that',
+    async () => {
+      const apiKey = await starterKey({ monthlyBudgetUsd: '0.003000' });
+      expect((await generate(apiKey.key)).status).toBe(200);
+      const holds = t.app.get(Holds, { strict: false });
+      const db = t.app.get(EntityManager);
+      const query = db.query.bind(db);
+      let carryOut: (() => Promise<unknown>) | undefined;
+      const late = jest.spyOn(db, 'query').mockImplementation((sql, ...parameters) => {
+        if (!sqlOf(sql).includes('INSERT INTO usage_holds')) return query(sql, ...parameters);
+        carryOut = () => query(sql, ...parameters);
+        return Promise.reject(new Error('Query read timeout'));
+      });
+      expect((await generate(apiKey.key)).status).toBe(503);
+      late.mockRestore();
+      await holds.sweep();
+      await carryOut?.();
+      expect(await month(apiKey.userId)).toMatchObject({ held_tokens: '10' });
+      await holds.sweep();
+      expect(await month(apiKey.userId)).toMatchObject({ requests: '1', held_tokens: '0' });
+    },
+  );
+
   it('asks the database about a mail once, however many calls a used-up budget refuses', async () => {
     const apiKey = await starterKey({ monthlyBudgetUsd: '0.001000' });
     await generate(apiKey.key);

@@ -426,6 +426,15 @@ describe('POST /generate with "stream": true', () => {
     },
   );
 
+  itAlone('inside')('is booked as it ended when the database hangs at its end and then goes on', async () => {
+    const ledger = t.app.get(Ledger, { strict: false });
+    const append = jest.spyOn(ledger, 'append').mockRejectedValueOnce(new Error('Query read timeout'));
+    const events = eventsOf((await stream()).text);
+    append.mockRestore();
+    expect(events.at(-1)).toMatchObject({ name: 'done' });
+    expect([await lines(), await holds()]).toMatchObject([[{ metadata: { status_code: 200 } }], 0]);
+  });
+
   itAlone('inside')('says so when its usage cannot be written, and is charged once at most', async () => {
     await t.db.query('ALTER TABLE usage_logs ADD CONSTRAINT refuse_all CHECK (false) NOT VALID');
     let events: Event[];

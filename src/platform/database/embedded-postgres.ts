@@ -54,6 +54,8 @@ const RETRY_MS = 5;
 
 const baseSettings = {
   listen_addresses: '127.0.0.1',
+  // Ends statements that nobody waits for any more.
+  client_connection_check_interval: '1s',
   unix_socket_directories: '',
   // Failing statements are the application's to report: here their values would be written down, without end.
   log_min_messages: 'log',

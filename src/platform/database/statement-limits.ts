@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Client } from 'pg';
+import { Client } from 'pg';
 
 /** Longer than any statement behind the answers takes; a server that is gone without a word is given up after it. */
 export const STATEMENT_MS_MAX = 15_000;
@@ -27,9 +27,10 @@ export function isLate(error: unknown): boolean {
  * a transaction that somebody else began and nobody commits.
  */
 export function limitStatements(client: Client): void {
-  const send = client.query.bind(client) as (statement: unknown, ...rest: unknown[]) => unknown;
   const limited = (statement: unknown, ...rest: unknown[]): unknown => {
-    const sent = send(withLimit(statement, limits.getStore()), ...rest);
+    // Looked up anew each time: whoever watches statements puts himself there.
+    const { query } = Client.prototype as { query: (this: Client, ...args: unknown[]) => unknown };
+    const sent = query.call(client, withLimit(statement, limits.getStore()), ...rest);
     if (sent instanceof Promise)
       sent.catch((error: unknown) => {
         if (isLate(error)) void client.end();

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { EntityManager } from 'typeorm';
 import { LOG } from '../../common/log-token';
 import { ENV, type Env } from '../../config/env';
+import type { ApiError } from '../../common/api-error';
 import { CommonErrors } from '../../common/common.errors';
 import { CONNECT_TIMEOUT_MS } from '../../platform/database/data-source-options';
 import { withStatementLimit } from '../../platform/database/statement-limits';
@@ -14,6 +15,8 @@ import { Metrics } from '../../platform/observability/metrics';
 const CHECK_MS = 5_000;
 /** Of a large ledger: statements that look through a month of it. */
 const READ_MS_MAX = 10_000;
+/** So long one waits for his turn. */
+const WAITING_MS_MAX = 5_000;
 /** How many may wait for their turn, for each that may read at the same time. */
 const WAITING_MAX_PER_PLACE = 20;
 /** Whoever hangs on a replica that has frozen gets his answer from the primary after so long. */
@@ -94,11 +97,13 @@ export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
         this.use(false, error);
       }
     }
-    if (this.places.pendingCount >= WAITING_MAX_PER_PLACE * this.places.concurrency)
-      throw CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
-    return this.places(() =>
-      withStatementLimit(READ_MS_MAX, () => this.primary.query<Row[]>(sql, parameters)),
-    );
+    if (this.places.pendingCount >= WAITING_MAX_PER_PLACE * this.places.concurrency) throw busy();
+    const askedMs = performance.now();
+    return this.places(() => {
+      // By then nobody waits for it any more.
+      if (performance.now() - askedMs > WAITING_MS_MAX) throw busy();
+      return withStatementLimit(READ_MS_MAX, () => this.primary.query<Row[]>(sql, parameters));
+    });
   }
 
   private check(): void {
@@ -125,4 +130,8 @@ export class ReadingDatabase implements OnModuleInit, OnApplicationShutdown {
     if (isUsed) this.log.info('statistics are read from the replica');
     else this.log.warn({ err: error ?? 'it is behind' }, 'statistics are read from the primary');
   }
+}
+
+function busy(): ApiError {
+  return CommonErrors.unavailable.with({ retryAfterSeconds: 2 });
 }
