@@ -2,8 +2,9 @@ import { startTestApp, type TestApp } from '../support/test-app';
 
 const TOKEN = 'a-token-for-the-metrics';
 
+/** Of the process that answers the test's own client. */
 const read = (t: TestApp, headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${t.url}/metrics`, { headers });
+  fetch(`${t.url}/metrics`, { headers: { 'x-forwarded-for': t.http.address, ...headers } });
 
 /** The value of the first sample that has all of the given labels. */
 async function sample(t: TestApp, name: string, labels: Record<string, string> = {}): Promise<number> {
