@@ -30,7 +30,7 @@ jest.setTimeout(isThorough ? 900_000 : 120_000);
 /** Made-up bodies are the same in every run. */
 const SEED = 20_261_122;
 const MADE_UP_PER_ROUTE = 200;
-const MADE_UP_MAX = isThorough ? 1_800 : 600;
+const MADE_UP_MAX = isThorough ? 1_800 : 300;
 /** Longer than the longest window of a limit that these requests fall under. */
 const WINDOW_MS = 3_600_000;
 
