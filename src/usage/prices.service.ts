@@ -90,7 +90,7 @@ export class PricesService implements OnModuleInit {
 
   /** What all calls from a moment to another would have cost by a price that need not exist. */
   async simulate(price: NewPrice, from: Date, to: Date): Promise<Simulation> {
-    const parameters = [
+    const [row] = await this.db.query<{ requests: string; cost: string; simulated: string }[]>(SIMULATE_SQL, [
       price.operation,
       price.provider,
       price.model,
@@ -100,11 +100,7 @@ export class PricesService implements OnModuleInit {
       price.requestUsd,
       from,
       to,
-    ];
-    const [row] = await this.db.query<{ requests: string; cost: string; simulated: string }[]>(
-      SIMULATE_SQL,
-      parameters,
-    );
+    ]);
     return {
       requests: Number(row?.requests ?? 0),
       cost: parseUsd(row?.cost ?? '0'),
