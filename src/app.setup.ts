@@ -21,6 +21,7 @@ import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
 import { Metrics } from './platform/observability/metrics';
 import { Traces } from './platform/observability/traces';
+import { securityHeaders } from './security-headers';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -80,7 +81,6 @@ export async function setUpApp(
   fastify.server.maxConnections = CONNECTIONS_MAX;
   setUpBodies(fastify);
   app.setGlobalPrefix('api/v1', { exclude: OUTSIDE_PREFIX });
-  app.useSecurityHeaders({ contentSecurityPolicy: contentSecurityPolicy, xFrameOptions: { action: 'deny' } });
   if (env.ALLOWED_ORIGINS.length > 0) {
     app.enableCors({
       origin: env.ALLOWED_ORIGINS.includes('*') ? '*' : [...env.ALLOWED_ORIGINS],
@@ -132,27 +132,13 @@ function trustedProxies(
   return typeof trust === 'number' ? (_address, hop) => hop < trust : trust && [...trust];
 }
 
-/** Swagger UI needs its own styles and data images; nothing needs anything else. */
-const contentSecurityPolicy = {
-  useDefaults: false,
-  directives: {
-    defaultSrc: ["'self'"],
-    styleSrc: ["'self'", "'unsafe-inline'"],
-    imgSrc: ["'self'", 'data:'],
-    objectSrc: ["'none'"],
-    baseUri: ["'none'"],
-    formAction: ["'self'"],
-    frameAncestors: ["'none'"],
-  },
-};
-
 function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Metrics, log: Logger): void {
   fastify.addHook('onRoute', (route) => {
     const { bodyBytesMax } = (route.config ?? {}) as { bodyBytesMax?: number };
     if (bodyBytesMax !== undefined) route.bodyLimit = bodyBytesMax;
   });
   fastify.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id);
+    reply.headers(securityHeaders).header('x-request-id', request.id);
     if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
     done();
@@ -162,8 +148,10 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     // What an admin asks for looks through all accounts.
     withStatementLimit(url.startsWith('/api/v1/admin/') ? STATEMENT_MS_MAX : REQUEST_STATEMENT_MS_MAX, done);
   });
-  // Not earlier: it may have been asked before, and be answered long after.
-  fastify.addHook('onSend', (_request, reply, payload, done) => {
+  fastify.addHook('onSend', (request, reply, payload, done) => {
+    // Nest answers what is not even a path ("GET *users") before our hooks are asked.
+    if (!reply.hasHeader('x-request-id')) reply.headers(securityHeaders).header('x-request-id', request.id);
+    // Not earlier: it may have been asked before, and be answered long after.
     if (readiness.isSendingAway) reply.header('connection', 'close');
     done(null, payload);
   });

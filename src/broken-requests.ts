@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import { newRequestId } from './common/request-id';
+import { securityHeaders } from './security-headers';
 
 const SOCKET_LINGER_MS = 2_000;
 
@@ -10,27 +11,11 @@ const SOCKET_LINGER_MS = 2_000;
 export function answerUnroutable(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toApiError(error);
   void reply
-    .headers({ ...protectiveHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
+    .headers({ ...securityHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
     .status(problem.status)
     .header('content-type', PROBLEM_TYPE)
     .send(problemBody(problem, request.id));
 }
-
-/** What `useSecurityHeaders` sends, for the answers that are given before it is asked. */
-const protectiveHeaders = {
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-opener-policy': 'same-origin',
-  'cross-origin-resource-policy': 'same-origin',
-  'origin-agent-cluster': '?1',
-  'referrer-policy': 'no-referrer',
-  'strict-transport-security': 'max-age=31536000; includeSubDomains',
-  'x-content-type-options': 'nosniff',
-  'x-dns-prefetch-control': 'off',
-  'x-download-options': 'noopen',
-  'x-frame-options': 'DENY',
-  'x-permitted-cross-domain-policies': 'none',
-  'x-xss-protection': '0',
-};
 
 /** Answers what Node could not parse as HTTP: broken or oversized heads, and clients that take too long. */
 export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
@@ -42,7 +27,7 @@ export function answerBrokenRequest(error: Error & { code?: string }, socket: So
   setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();
   if (!socket.writable) return;
   const headers = {
-    ...protectiveHeaders,
+    ...securityHeaders,
     'content-type': PROBLEM_TYPE,
     'content-length': Buffer.byteLength(body),
     'x-request-id': requestId,

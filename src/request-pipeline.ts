@@ -1,10 +1,9 @@
 import type { Provider } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, APP_PIPE } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD, APP_PIPE } from '@nestjs/core';
 import { AuthGuard } from './auth/auth.guard';
 import { InputPipe } from './common/input.pipe';
 import { ProblemFilter } from './common/problem.filter';
 import { RateLimitGuard } from './limits/rate-limit.guard';
-import { UsageInterceptor } from './usage/usage.interceptor';
 
 /**
  * Where a request goes: through these, in this order, then to its controller's handler.
@@ -22,6 +21,5 @@ export const requestPipeline: Provider[] = [
   { provide: APP_GUARD, useClass: AuthGuard },
   { provide: APP_GUARD, useClass: RateLimitGuard },
   { provide: APP_PIPE, useClass: InputPipe },
-  { provide: APP_INTERCEPTOR, useClass: UsageInterceptor },
   { provide: APP_FILTER, useClass: ProblemFilter },
 ];

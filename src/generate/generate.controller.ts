@@ -9,7 +9,8 @@ import { usdNumber } from '../common/money';
 import { ApiProblems } from '../common/problem-docs';
 import { LimitErrors } from '../limits/limits.errors';
 import { TokensLimited } from '../limits/rate-limit.decorator';
-import { CurrentCall, Metered, type MeteredCall } from '../usage/metered-call';
+import { Metered, type MeteredCall } from '../usage/metered-call';
+import { UsageInterceptor } from '../usage/usage.interceptor';
 import { UsageErrors } from '../usage/usage.errors';
 import { GenerateDto, GenerateResultDto, toDone } from './generate.dto';
 import { GenerateErrors } from './generate.errors';
@@ -35,12 +36,13 @@ export class GenerateController {
   constructor(
     private readonly providers: Providers,
     private readonly streams: GenerationStreams,
+    private readonly usage: UsageInterceptor,
   ) {}
 
   @Post()
   @HttpCode(200)
   @ApiKeyAccess('generate')
-  @Metered('generate')
+  @Metered()
   @TokensLimited('generate-tokens', tokensAtMost)
   @BodyLimit(BODY_BYTES_MAX)
   @ApiOperation({
@@ -63,24 +65,31 @@ export class GenerateController {
     UsageErrors.ledgerBusy,
     LimitErrors.tokensAboveLimit,
   )
-  async generate(
+  generate(
     @Body() body: GenerateDto,
-    @CurrentCall() call: MeteredCall,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<GenerateResultDto | StreamableFile> {
+    return this.usage.intercept<GenerateResultDto | StreamableFile>('generate', reply, (call) =>
+      body.stream ? this.stream(body, call, reply) : this.answer(body, call),
+    );
+  }
+
+  private async answer(body: GenerateDto, call: MeteredCall): Promise<GenerateResultDto> {
     const request = { ...body, maxTokens: body.max_tokens };
-    if (body.stream) {
-      if (reply.request.headers['idempotency-key'] !== undefined) throw GenerateErrors.streamNotRepeatable();
-      const events = await this.streams.open(call, request, body.user_id, reply);
-      // nginx would gather them.
-      void reply.header('x-accel-buffering', 'no');
-      return new StreamableFile(events, { type: EVENT_STREAM });
-    }
     await call.reserve(mostOf(request));
     const generation = await this.providers.generate(request);
     const costUsd = usdNumber(call.charge(generation, body.user_id));
     const { request_id, ...rest } = toDone(generation, call.requestId, costUsd);
     return { request_id, text: generation.text, ...rest };
+  }
+
+  private async stream(body: GenerateDto, call: MeteredCall, reply: FastifyReply): Promise<StreamableFile> {
+    if (reply.request.headers['idempotency-key'] !== undefined) throw GenerateErrors.streamNotRepeatable();
+    const request = { ...body, maxTokens: body.max_tokens };
+    const events = await this.streams.open(call, request, body.user_id, reply);
+    // nginx would gather them.
+    void reply.header('x-accel-buffering', 'no');
+    return new StreamableFile(events, { type: EVENT_STREAM });
   }
 }
 

@@ -1,4 +1,4 @@
-import { applyDecorators, createParamDecorator, type ExecutionContext, SetMetadata } from '@nestjs/common';
+import { applyDecorators } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import type { EntityManager } from 'typeorm';
 import { formatUsd, type NanoUsd } from '../common/money';
@@ -16,20 +16,15 @@ import type { PriceBook } from './price-book';
 import type { Consumption } from './pricing';
 import type { UsageLog } from './usage-log.entity';
 
-export const METERED_METADATA = 'cortex:metered';
-
 /**
- * Marks a route as a metered operation: what it consumes is written to the ledger before its answer leaves. A repeated
- * `Idempotency-Key` is answered from the first run, and consumes nothing.
+ * Marks a route whose handler runs a metered call (`UsageInterceptor`): the limits of the caller's plan hold for it. A
+ * repeated `Idempotency-Key` is answered from the first run, and consumes nothing.
  */
-export const Metered = (operation: string): MethodDecorator =>
-  applyDecorators(
-    SetMetadata(METERED_METADATA, operation),
-    RateLimited(...meteredPolicies),
-    TakesIdempotencyKey(),
-  );
+export const Metered = (): MethodDecorator =>
+  applyDecorators(RateLimited(...meteredPolicies), TakesIdempotencyKey());
 
-type MeteredRequest = FastifyRequest & RequestState & { user: Principal; meteredCall?: MeteredCall };
+/** A request that AuthGuard has let in. */
+export type MeteredRequest = FastifyRequest & RequestState & { user: Principal };
 
 /** What metered calls are measured by and written with. */
 export interface Metering {
@@ -40,7 +35,7 @@ export interface Metering {
   readonly holdSeconds: number;
 }
 
-/** One call of a metered operation, from the guard to the ledger. */
+/** One call of a metered operation, from its handler to the ledger. */
 export class MeteredCall {
   private consumption: Consumption | undefined;
   private hold: Opening | null = null;
@@ -182,21 +177,4 @@ export class MeteredCall {
       createdAt: this.startedAt,
     };
   }
-}
-
-/** Injects the {@link MeteredCall} of a metered route. */
-export const CurrentCall = createParamDecorator(
-  (_data: unknown, context: ExecutionContext) =>
-    context.switchToHttp().getRequest<MeteredRequest>().meteredCall,
-);
-
-/** Begins the call of a request that AuthGuard has let in. */
-export function beginCall(
-  operation: string,
-  context: ExecutionContext,
-  metering: Metering,
-  now: Date,
-): MeteredCall {
-  const request = context.switchToHttp().getRequest<MeteredRequest>();
-  return (request.meteredCall = new MeteredCall(operation, request, metering, now));
 }

@@ -26,6 +26,7 @@ import { UsageHour } from './usage-hour.entity';
 import { UsageLog } from './usage-log.entity';
 import { UsageMonth } from './usage-month.entity';
 import { UsagePending } from './usage-pending.entity';
+import { UsageInterceptor } from './usage.interceptor';
 import { UsageMails } from './usage.mails';
 import { UsageService } from './usage.service';
 
@@ -55,6 +56,7 @@ import { UsageService } from './usage.service';
     Partitions,
     PriceBook,
     PricesService,
+    UsageInterceptor,
     UsageMails,
     ReadingDatabase,
     UsageService,
@@ -62,6 +64,6 @@ import { UsageService } from './usage.service';
     UsageLines,
     UsageForecast,
   ],
-  exports: [UsageService, BudgetService, Holds, Ledger, PriceBook, PricesService],
+  exports: [UsageService, UsageInterceptor, BudgetService, Holds, Ledger, PriceBook, PricesService],
 })
 export class UsageModule {}

@@ -1,5 +1,5 @@
 import { type CallHandler, type ExecutionContext, Injectable, type NestInterceptor } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { from, lastValueFrom, type Observable } from 'rxjs';
 import { EntityManager } from 'typeorm';
 import { hasIdempotencyKey, IdempotentRuns } from './idempotent-runs';
@@ -21,9 +21,9 @@ export class IdempotencyInterceptor implements NestInterceptor {
   ) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const request = context.switchToHttp().getRequest<FastifyRequest & IdempotentState>();
+    const [request, reply] = context.getArgs<[FastifyRequest & IdempotentState, FastifyReply]>();
     if (!hasIdempotencyKey(request)) return next.handle();
-    const answer = this.runs.once(context, CLAIM_MS, (keep) =>
+    const answer = this.runs.once(reply, CLAIM_MS, (keep) =>
       this.db.transaction(async (tx) => {
         request.transaction = tx;
         const body: unknown = await lastValueFrom(next.handle());

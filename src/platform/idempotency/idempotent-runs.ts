@@ -1,4 +1,4 @@
-import { type ExecutionContext, Injectable } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { EntityManager } from 'typeorm';
 import { ApiError } from '../../common/api-error';
@@ -29,20 +29,20 @@ export class IdempotentRuns {
   constructor(private readonly idempotency: Idempotency) {}
 
   /**
+   * @param reply to the request, which AuthGuard has let in.
    * @param claimMs longer than a run can take; a run that takes longer cannot keep its answer.
    * @param run does what is asked. It gets what keeps its answer, and calls it once.
    * @throws ApiError `invalid_idempotency_key`, `idempotent_request_running`, `idempotency_key_reused`; what `run` throws.
    */
   async once(
-    context: ExecutionContext,
+    reply: FastifyReply,
     claimMs: number,
     run: (keep: KeepAnswer) => Promise<unknown>,
   ): Promise<unknown> {
-    const [request, response] = context.getArgs<[KeyedRequest, FastifyReply]>();
-    const call = toCall(request);
+    const call = toCall(reply.request as KeyedRequest);
     const first = await this.idempotency.begin(call, claimMs);
     if (first) {
-      void response.header('idempotency-replayed', 'true');
+      void reply.header('idempotency-replayed', 'true');
       if ('refusal' in first) throw toError(first.refusal);
       return first.body;
     }
