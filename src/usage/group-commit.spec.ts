@@ -4,21 +4,49 @@ import { GroupCommit } from './group-commit';
 describe('a queue of what shares statements', () => {
   it('refuses what it has no room for with the error of whoever uses it, and takes all of a list or none', async () => {
     let written = 0;
+    let goOn = (): void => undefined;
+    const held = new Promise<void>((resolve) => (goOn = resolve));
     const queue = new GroupCommit<number>(
-      (items) => {
+      async (items) => {
+        await held;
         written += items.length;
-        return Promise.resolve([]);
+        return [];
       },
       () => false,
       CommonErrors.unavailable,
     );
+    const first = queue.add(0);
+    await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     const taken = Array.from({ length: 9_999 }, (_, i) => queue.add(i));
     const busy = { status: 503, code: 'service_unavailable', retryAfterSeconds: 1 };
     await expect(queue.addAll([1, 2])).rejects.toMatchObject(busy);
     taken.push(queue.add(0));
     await expect(queue.add(1)).rejects.toMatchObject(busy);
-    await Promise.all(taken);
-    expect(written).toBe(10_000);
+    goOn();
+    await Promise.all([first, ...taken]);
+    expect(written).toBe(10_001);
+  });
+
+  it('lets what comes in one turn of the event loop share a batch, and does not wait for its end with sixteen', async () => {
+    const sizes: number[] = [];
+    const queue = new GroupCommit<number>(
+      (items) => {
+        sizes.push(items.length);
+        return Promise.resolve([]);
+      },
+      () => false,
+      CommonErrors.unavailable,
+    );
+    await Promise.all([1, 2, 3].map((item) => queue.add(item)));
+    expect(sizes).toEqual([3]);
+    const many = Array.from({ length: 15 }, (_, i) => queue.add(i));
+    // What was begun is under way after this, and the turn has not ended.
+    await new Promise((resolve) => process.nextTick(resolve));
+    expect(sizes).toEqual([3]);
+    many.push(queue.add(15));
+    await new Promise((resolve) => process.nextTick(resolve));
+    expect(sizes).toEqual([3, 16]);
+    await Promise.all(many);
   });
 
   it('refuses who has waited behind a batch that was given up, and asks again for who has just come', async () => {
