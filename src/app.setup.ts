@@ -148,9 +148,9 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     // What an admin asks for looks through all accounts.
     withStatementLimit(url.startsWith('/api/v1/admin/') ? STATEMENT_MS_MAX : REQUEST_STATEMENT_MS_MAX, done);
   });
-  fastify.addHook('onSend', (request, reply, payload, done) => {
+  fastify.addHook('onSend', (_request, reply, payload, done) => {
     // Nest answers what is not even a path ("GET *users") before our hooks are asked.
-    if (!reply.hasHeader('x-request-id')) reply.headers(securityHeaders).header('x-request-id', request.id);
+    if (!reply.hasHeader('x-content-type-options')) reply.headers(securityHeaders);
     // Not earlier: it may have been asked before, and be answered long after.
     if (readiness.isSendingAway) reply.header('connection', 'close');
     done(null, payload);

@@ -12,7 +12,7 @@ import { RateLimitGuard } from './limits/rate-limit.guard';
  *       -> 1 AuthGuard         401 403   who is calling: access token or API key -> Principal; @Public() opts out
  *       -> 2 RateLimitGuard    429       per key, per user, per address; more on anything guessable
  *       -> 3 InputPipe         400       the body, query and path as their DTOs say, nothing else
- *       -> 4 UsageInterceptor  402 503   metered routes: the answer leaves after its ledger line is committed
+ *       -> 4 UsageInterceptor  402 503   metered routes, whose handlers ask it: the answer leaves after its ledger line is committed
  *       -> (@Idempotent)       409 422   on routes that say so, and metered ones: a repeated Idempotency-Key gets the first answer
  *       -> handler -> service
  *       -> ProblemFilter                 whatever was thrown -> application/problem+json

@@ -196,7 +196,14 @@ describe('controllers', () => {
       own: decorators(method),
       all: [...decorators(method), ...decorators(method.parent)],
       ofParameters: method.parameters.flatMap(decorators),
+      isMetered: /\busage\.intercept\b/.test(method.getText()),
     }));
+
+  it('mark the routes whose calls are metered, and no others, so that the limits of plans hold for them', () => {
+    const metered = handlers.filter(({ isMetered }) => isMetered);
+    expect(metered.length).toBeGreaterThan(0);
+    expect(handlers.filter(({ own }) => own.includes('Metered'))).toEqual(metered);
+  });
 
   it('do what an Idempotency-Key repeats in the transaction that keeps the answer', () => {
     const idempotent = handlers.filter(({ own }) => own.includes('Idempotent'));
