@@ -41,10 +41,14 @@ describe('a queue of what shares statements', () => {
     expect(sizes).toEqual([3]);
     const many = Array.from({ length: 15 }, (_, i) => queue.add(i));
     // What was begun is under way after this, and the turn has not ended.
-    await new Promise((resolve) => process.nextTick(resolve));
+    await new Promise((resolve) => {
+      process.nextTick(resolve);
+    });
     expect(sizes).toEqual([3]);
     many.push(queue.add(15));
-    await new Promise((resolve) => process.nextTick(resolve));
+    await new Promise((resolve) => {
+      process.nextTick(resolve);
+    });
     expect(sizes).toEqual([3, 16]);
     await Promise.all(many);
   });
