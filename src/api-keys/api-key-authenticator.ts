@@ -1,15 +1,15 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { EntityManager, In } from 'typeorm';
+import { EntityManager } from 'typeorm';
 import { budgetNanoUsd } from '../common/budget';
 import { Clock } from '../common/clock';
 import type { KeyState } from '../common/denials';
 import { IpList } from '../common/ip-list';
-import type { ApiKeyPrincipal } from '../common/principal';
+import type { ApiKeyPrincipal, Environment, Tier } from '../common/principal';
 import { ENV, type Env } from '../config/env';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
+import { queryPrepared } from '../platform/database/prepared-statements';
+import { tierInForce } from '../users/plans';
 import { hashApiKey, isWellFormedApiKey } from './api-key-secret';
-import { ApiKeyVersion } from './api-key-version.entity';
-import type { ApiKey } from './api-key.entity';
 import { KeyUses } from './key-uses';
 
 /** What a text is found to be: the key it opens, or why it opens nothing; null when it is nobody's. */
@@ -26,6 +26,40 @@ interface KnownSecret {
   readonly isCompromised: boolean;
   /** The end of the key or of this version of it, whichever comes first. */
   readonly endMs: number;
+}
+
+/** Plain rows: of a thousand keys in use each is read once a second, and as entities they took a tenth of a metered call. */
+const READ_SQL = `
+  SELECT version.id AS version_id, version.key_hash, key.id AS api_key_id, key.user_id, key.environment,
+         key.permissions, key.metadata, key.service_permissions, key.allowed_ips, key.rate_limit_per_minute,
+         key.monthly_budget_usd AS key_budget, owner.monthly_budget_usd AS account_budget,
+         owner.billing_tier, owner.tier_override,
+         key.is_active AND owner.is_active AS is_active, key.compromised_at IS NOT NULL AS is_compromised,
+         (extract(epoch FROM least(key.expires_at, version.expires_at)) * 1000)::float8 AS end_ms
+  FROM api_key_versions AS version
+  JOIN api_keys AS key ON key.id = version.api_key_id
+  JOIN users AS owner ON owner.id = key.user_id
+  WHERE version.key_hash = ANY($1)`;
+
+interface SecretRow {
+  readonly version_id: string;
+  readonly key_hash: string;
+  readonly api_key_id: string;
+  readonly user_id: string;
+  readonly environment: Environment;
+  readonly permissions: Record<string, boolean>;
+  readonly metadata: Record<string, string>;
+  readonly service_permissions: string[];
+  readonly allowed_ips: string[];
+  readonly rate_limit_per_minute: number;
+  readonly key_budget: string | null;
+  readonly account_budget: string | null;
+  readonly billing_tier: Tier;
+  readonly tier_override: Tier | null;
+  readonly is_active: boolean;
+  readonly is_compromised: boolean;
+  /** In milliseconds since the Unix epoch; null: neither the key nor this version of it ends. */
+  readonly end_ms: number | null;
 }
 
 /** Finds the key that a text is, from memory; at most a second behind the database, which garbage never reaches. */
@@ -76,44 +110,29 @@ export class ApiKeyAuthenticator {
   }
 
   private async read(hashes: readonly string[]): Promise<Map<string, KnownSecret>> {
-    const versions = await this.db
-      .createQueryBuilder(ApiKeyVersion, 'version')
-      .addSelect('version.keyHash')
-      .innerJoinAndSelect('version.apiKey', 'key')
-      .innerJoinAndSelect('key.user', 'user')
-      .where({ keyHash: In([...hashes]) })
-      .getMany();
-    return new Map(
-      versions.flatMap((version) =>
-        version.apiKey ? [[version.keyHash, toKnown(version, version.apiKey)]] : [],
-      ),
-    );
+    const rows = await queryPrepared<SecretRow>(this.db, READ_SQL, [hashes]);
+    return new Map(rows.map((row) => [row.key_hash, toKnown(row)]));
   }
 }
 
-function toKnown(version: ApiKeyVersion, key: ApiKey): KnownSecret {
-  const { user } = key;
-  if (!user) throw new Error('A key is read with its owner.');
+function toKnown(row: SecretRow): KnownSecret {
   return {
-    versionId: version.id,
-    isActive: key.isActive && user.isActive,
-    isCompromised: key.compromisedAt !== null,
-    endMs: Math.min(key.expiresAt?.getTime() ?? Infinity, version.expiresAt?.getTime() ?? Infinity),
+    versionId: row.version_id,
+    isActive: row.is_active,
+    isCompromised: row.is_compromised,
+    endMs: row.end_ms ?? Infinity,
     principal: {
       kind: 'api_key',
-      userId: key.userId,
-      apiKeyId: key.id,
-      environment: key.environment,
-      permissions: key.permissions,
-      metadata: key.metadata,
-      servicePermissions: key.servicePermissions,
-      allowedIps: key.allowedIps.length > 0 ? new IpList(key.allowedIps) : null,
-      rateLimitPerMinute: key.rateLimitPerMinute,
-      tier: user.tier,
-      budgets: {
-        apiKey: budgetNanoUsd(key.monthlyBudgetUsd),
-        account: budgetNanoUsd(user.monthlyBudgetUsd),
-      },
+      userId: row.user_id,
+      apiKeyId: row.api_key_id,
+      environment: row.environment,
+      permissions: row.permissions,
+      metadata: row.metadata,
+      servicePermissions: row.service_permissions,
+      allowedIps: row.allowed_ips.length > 0 ? new IpList(row.allowed_ips) : null,
+      rateLimitPerMinute: row.rate_limit_per_minute,
+      tier: tierInForce({ billingTier: row.billing_tier, tierOverride: row.tier_override }),
+      budgets: { apiKey: budgetNanoUsd(row.key_budget), account: budgetNanoUsd(row.account_budget) },
     },
   };
 }

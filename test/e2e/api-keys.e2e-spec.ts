@@ -222,9 +222,8 @@ describe('API keys', () => {
 
     it('refuses garbage and typos without asking the database', async () => {
       const { key } = await t.make.apiKey();
-      const queries = t.apps.map((app) => jest.spyOn(app.get(EntityManager), 'createQueryBuilder'));
-      const isAsked = (): boolean =>
-        queries.some(({ mock }) => mock.calls.some(([asked]: unknown[]) => asked === ApiKeyVersion));
+      const queries = t.apps.map((app) => jest.spyOn(app.get(EntityManager), 'query'));
+      const isAsked = (): boolean => queries.some(({ mock }) => mock.calls.some(isLookUp));
       const texts = Array.from({ length: 300 }, (_, i) =>
         i % 3 === 0
           ? `${key.slice(0, -1)}${key.endsWith('x') ? 'y' : 'x'}`
@@ -245,8 +244,7 @@ describe('API keys', () => {
     it('T31: asks the database nothing about 10,000 random or checksum-broken keys', async () => {
       const { key } = await t.make.apiKey();
       const queries = jest.spyOn(Client.prototype, 'query');
-      const asked = (): unknown[] =>
-        queries.mock.calls.filter((call) => typeof call[0] === 'string' && call[0].includes('api_key'));
+      const asked = (): unknown[] => queries.mock.calls.filter(isLookUp);
       const authenticator = t.app.get(ApiKeyAuthenticator, { strict: false });
       const broken = Array.from({ length: 10_000 }, (_, i) => {
         const { key: fresh } = generateApiKey('live');
@@ -292,3 +290,9 @@ describe('API keys', () => {
     });
   });
 });
+
+/** Whether what is sent to the database, a text or a prepared statement, looks a key up. */
+function isLookUp([sent]: unknown[]): boolean {
+  const text = typeof sent === 'string' ? sent : (sent as { text?: string }).text;
+  return text?.includes('key_hash = ANY') === true;
+}
