@@ -10,6 +10,7 @@ import { BODY_BYTES_MAX_DEFAULT } from './common/body-limit';
 import { CommonErrors } from './common/common.errors';
 import type { RequestState } from './common/principal';
 import { newRequestId } from './common/request-id';
+import { securityHeaders } from './common/security-headers';
 import type { Env } from './config/env';
 import { setUpDocs } from './docs-page';
 import {
@@ -21,7 +22,6 @@ import { Readiness } from './platform/health/readiness';
 import { NestLog } from './platform/observability/log';
 import { Metrics } from './platform/observability/metrics';
 import { Traces } from './platform/observability/traces';
-import { securityHeaders } from './security-headers';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -138,7 +138,7 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     if (bodyBytesMax !== undefined) route.bodyLimit = bodyBytesMax;
   });
   fastify.addHook('onRequest', (request, reply, done) => {
-    reply.headers(securityHeaders).header('x-request-id', request.id);
+    reply.header('x-request-id', request.id);
     if (!isSound(request)) throw CommonErrors.malformedRequest();
     if (request.url.startsWith('/api/')) reply.header('cache-control', 'no-store');
     done();
@@ -149,9 +149,11 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
     withStatementLimit(url.startsWith('/api/v1/admin/') ? STATEMENT_MS_MAX : REQUEST_STATEMENT_MS_MAX, done);
   });
   fastify.addHook('onSend', (_request, reply, payload, done) => {
-    // Nest answers what is not even a path ("GET *users") before our hooks are asked.
-    if (!reply.hasHeader('x-content-type-options')) reply.headers(securityHeaders);
-    // Not earlier: it may have been asked before, and be answered long after.
+    // Not earlier: some answers Nest gives before our hooks are asked. Pages of ours say what they may load.
+    const ownPolicy = reply.getHeader('content-security-policy');
+    reply.headers(securityHeaders);
+    if (ownPolicy !== undefined) reply.header('content-security-policy', ownPolicy);
+    // Not earlier either: it may have been asked before, and be answered long after.
     if (readiness.isSendingAway) reply.header('connection', 'close');
     done(null, payload);
   });

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import { newRequestId } from './common/request-id';
-import { securityHeaders } from './security-headers';
+import { securityHeaders } from './common/security-headers';
 
 const SOCKET_LINGER_MS = 2_000;
 

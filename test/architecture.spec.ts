@@ -196,13 +196,18 @@ describe('controllers', () => {
       own: decorators(method),
       all: [...decorators(method), ...decorators(method.parent)],
       ofParameters: method.parameters.flatMap(decorators),
-      isMetered: /\busage\.intercept\b/.test(method.getText()),
     }));
 
   it('mark the routes whose calls are metered, and no others, so that the limits of plans hold for them', () => {
-    const metered = handlers.filter(({ isMetered }) => isMetered);
+    const users = production.filter(({ imports }) => imports.includes('src/usage/usage.interceptor.ts'));
+    expect(users.map(({ path }) => path).filter((path) => !/\.(module|controller)\.ts$/.test(path))).toEqual(
+      [],
+    );
+    const isMethod = (node: ts.Node): boolean =>
+      ts.isClassElement(node) && !ts.isConstructorDeclaration(node) && /\.intercept\b/.test(node.getText());
+    const metered = places(users, isMethod);
     expect(metered.length).toBeGreaterThan(0);
-    expect(handlers.filter(({ own }) => own.includes('Metered'))).toEqual(metered);
+    expect(handlers.filter(({ own }) => own.includes('Metered')).map(({ at }) => at)).toEqual(metered);
   });
 
   it('do what an Idempotency-Key repeats in the transaction that keeps the answer', () => {

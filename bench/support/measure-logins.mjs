@@ -1,7 +1,7 @@
 import { watchOthers } from './disturbance.mjs';
 import { startScript } from './processes.mjs';
 import { column, percent, printTable, ratio, spread, warnOfFailures } from './report.mjs';
-import { generateCall, loginCall } from './service.mjs';
+import { generateCall, loginCall, nodeEnv } from './service.mjs';
 
 const CALLERS = 8;
 const CALLS_PER_SECOND = 200;
@@ -10,7 +10,7 @@ const CALLS_PER_SECOND = 200;
 export async function measureLogins({ service, caller, directory, load, plan }) {
   const { credentials, passwordHash: hash } = caller;
   const { password } = credentials;
-  const { subject: argon2 } = await startScript('floor-argon2.mjs');
+  const { subject: argon2 } = await startScript('floor-argon2.mjs', { env: nodeEnv });
   const seconds = plan.loginSeconds;
   const verify = () => argon2.ask('verify', { hash, password, callers: CALLERS, seconds });
   const logIn = () =>

@@ -11,7 +11,7 @@ const POLL_MS = 5;
 /** How `npm start` runs Node: with flags and variables that keep the memory small. */
 const npmStart = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url))).scripts.start;
 const nodeFlags = npmStart.match(/--\S+/g);
-const nodeEnv = Object.fromEntries(
+export const nodeEnv = Object.fromEntries(
   [...npmStart.matchAll(/\b([A-Z_]+)=(\S+)/g)].map(([, name, value]) => [name, value]),
 );
 const PASSWORD = 'correct horse battery staple 42';

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { securityHeaders } from './security-headers';
 
 const LINGER_BYTES_MAX = 8 * 1024 * 1024;
 const LINGER_MS_MAX = 2_000;
@@ -17,6 +18,7 @@ export function answerAndLinger(
   const { raw: outgoing } = reply;
   reply.hijack();
   outgoing.writeHead(status, {
+    ...securityHeaders,
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': 'application/problem+json; charset=utf-8',
     'content-length': Buffer.byteLength(body),

@@ -13,8 +13,8 @@ const HOLD_MARGIN_SECONDS = 60;
 
 /**
  * Step 4 of the pipeline: the answer of a metered route leaves after its line is committed; a failed call leaves none.
- * The handler asks it: as a link of Nest's chain of interceptors, whose observables are made anew for every request, a
- * metered call takes a fifth longer.
+ * The handler asks it: Nest's chain of interceptors, whose observables are made anew for every request, took a fifth of a
+ * metered call's CPU time.
  */
 @Injectable()
 export class UsageInterceptor {

@@ -20,6 +20,7 @@ describe('cross-origin requests', () => {
   it('are allowed from the origins of the list, by name, and without cookies', async () => {
     const preflight = await ask(t.url, LISTED);
     expect([preflight.status, allowed(preflight)]).toEqual([204, LISTED]);
+    expect(preflight.headers.get('x-content-type-options')).toBe('nosniff');
     expect(preflight.headers.get('vary')).toMatch(/origin/i);
     expect(preflight.headers.get('access-control-allow-credentials')).toBeNull();
     // An error too: else a page could not read why.

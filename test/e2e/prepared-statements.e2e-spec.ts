@@ -49,6 +49,18 @@ describe('a statement that is sent again and again', () => {
     expect(await next(3)).toEqual({ next: 4 });
   });
 
+  it('goes on when a migration gives a column another type', async () => {
+    await source.query('CREATE TABLE changing (value int NOT NULL)');
+    await source.query('INSERT INTO changing VALUES (7)');
+    const read = (): Promise<unknown[]> => queryPrepared(source.manager, 'SELECT value FROM changing', []);
+    expect(await read()).toEqual([{ value: 7 }]);
+    await source.query('ALTER TABLE changing ALTER value TYPE text');
+    expect([await read(), await read()]).toEqual([[{ value: '7' }], [{ value: '7' }]]);
+    await source.query('DROP TABLE changing');
+    await next(1);
+    expect(await preparedCount()).toBe(2);
+  });
+
   it('fails as any other when it is wrong, and stays prepared', async () => {
     await expect(queryPrepared(source.manager, 'SELECT 1 / $1::int', [0])).rejects.toMatchObject({
       driverError: { code: '22012' },

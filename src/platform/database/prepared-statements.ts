@@ -4,6 +4,9 @@ import { type DataSource, type EntityManager, QueryFailedError } from 'typeorm';
 /** What a connection answers that has no statement of this name, or has one already: a pooler has given the client another one. */
 const OTHER_CONNECTION_CODES: readonly unknown[] = ['26000', '42P05'];
 
+/** A migration has given a column another type since the statement was prepared on this connection (feature_not_supported). */
+const OTHER_TYPE_CODE = '0A000';
+
 /** Behind poolers that keep no prepared statements. */
 const unprepared = new WeakSet<DataSource>();
 const names = new Map<string, string>();
@@ -14,7 +17,7 @@ const names = new Map<string, string>();
  *
  * A pooler that gives a client one connection after the other and does not know prepared statements (PgBouncer before
  * 1.21, or with `max_prepared_statements = 0`) makes it fail before anything is done. Then, and from then on, it goes
- * without.
+ * without. After a migration that changed a column's type, connections from before it send that statement as it is.
  * @returns the rows of a SELECT or of RETURNING in an INSERT.
  * @throws what `EntityManager.query` does.
  */
@@ -29,8 +32,8 @@ export async function queryPrepared<Row>(
     const statement = { name: nameOf(text), text } as unknown as string;
     return await db.query<Row[]>(statement, [...parameters]);
   } catch (error) {
-    if (!isOfOtherConnection(error)) throw error;
-    unprepared.add(db.dataSource);
+    if (hasCode(error, OTHER_CONNECTION_CODES)) unprepared.add(db.dataSource);
+    else if (!hasCode(error, [OTHER_TYPE_CODE])) throw error;
     return db.query<Row[]>(text, [...parameters]);
   }
 }
@@ -43,9 +46,6 @@ function nameOf(text: string): string {
   return name;
 }
 
-function isOfOtherConnection(error: unknown): boolean {
-  return (
-    error instanceof QueryFailedError &&
-    OTHER_CONNECTION_CODES.includes((error.driverError as { code?: unknown }).code)
-  );
+function hasCode(error: unknown, codes: readonly unknown[]): boolean {
+  return error instanceof QueryFailedError && codes.includes((error.driverError as { code?: unknown }).code);
 }
