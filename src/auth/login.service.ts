@@ -2,11 +2,13 @@ import { Injectable } from '@nestjs/common';
 import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import type { ApiError, ErrorFactory } from '../common/api-error';
+import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import { type AttemptTarget, Attempts } from '../limits/attempts';
 import { Audit } from '../platform/audit/audit';
 import { Derivation } from '../platform/crypto/derivation';
 import { Passwords } from '../platform/crypto/passwords';
+import { changeAtOnce } from '../platform/database/one-statement';
 import { LoginChallenges } from '../two-factor/login-challenges';
 import { TwoFactorErrors } from '../two-factor/two-factor.errors';
 import { type Proof, TwoFactorService } from '../two-factor/two-factor.service';
@@ -49,6 +51,7 @@ interface ProvenLogin {
 export class LoginService {
   constructor(
     private readonly db: EntityManager,
+    private readonly clock: Clock,
     private readonly users: UsersService,
     private readonly sessions: SessionsService,
     private readonly passwords: Passwords,
@@ -141,37 +144,51 @@ export class LoginService {
     return isReplaced || this.passwords.verify(user.passwordHash, password);
   }
 
-  /** Uses up what a user has shown, and opens his session. @throws ApiError the refusal. */
+  /**
+   * Uses up what a user has shown, and opens his session: without a second factor in one statement.
+   * @throws ApiError the refusal.
+   */
   private async openSession(
     { user, target, proof, once, refusal }: ProvenLogin,
     origin: RequestOrigin,
   ): Promise<Login> {
     const by = { id: user.id, origin };
     const isReset = proof?.kind === 'reset';
-    const opened = await this.db.transaction(async (tx) => {
-      if (!(await this.users.noteLogin(user, once, tx))) throw this.refused(refusal, user, origin);
-      if (proof && !(await this.twoFactor.use(proof, by, user.id, tx)))
-        throw this.refused(refusal, user, origin);
-      await this.attempts.giveBack(target, tx);
-      if (proof && !isReset) await this.attempts.giveBack({ ...target, isSecondFactor: true }, tx);
-      if (isReset) await this.sessions.endAll(user.id, null, tx);
-      const session = await this.sessions.open(user.id, origin, proof !== null && !isReset, tx);
-      const details: Record<string, string> = proof ? { second_factor: proof.kind } : {};
-      const targetId = session.sessionId;
-      await this.audit.record({ action: 'user.login', by, subjectId: user.id, targetId, details }, tx);
-      const backupCodesLeft =
-        proof?.kind === 'backup_code' ? await this.twoFactor.backupCodesLeft(proof.factorId, tx) : undefined;
-      return { session, backupCodesLeft };
-    });
+    const hasSecondFactor = proof !== null && !isReset;
+    const at = this.clock.now();
+    const { session, effects } = this.sessions.opening(user.id, origin, hasSecondFactor);
+    const details: Record<string, string> = proof ? { second_factor: proof.kind } : {};
+    const targetId = session.sessionId;
+    const changes = [
+      this.attempts.givingBack(target),
+      ...(hasSecondFactor ? [this.attempts.givingBack({ ...target, isSecondFactor: true })] : []),
+      ...effects,
+      ...(await this.audit.recording({ action: 'user.login', by, subjectId: user.id, targetId, details })),
+    ];
+    const open = async (db: EntityManager): Promise<void> => {
+      const isOpened = await changeAtOnce(db, this.users.notingLogin(user, at, once), changes);
+      if (!isOpened) throw this.refused(refusal, user, origin);
+    };
+    let backupCodesLeft: number | undefined;
+    if (proof)
+      await this.db.transaction(async (tx) => {
+        await open(tx);
+        if (!(await this.twoFactor.use(proof, by, user.id, tx))) throw this.refused(refusal, user, origin);
+        if (isReset) await this.sessions.endAll(user.id, session.sessionId, tx);
+        if (proof.kind === 'backup_code')
+          backupCodesLeft = await this.twoFactor.backupCodesLeft(proof.factorId, tx);
+      });
+    else await open(this.db);
+    user.lastLogin = at;
     if (isReset) {
       this.sessions.forget(user.id);
       user.twoFactorEnabled = false;
     }
     return {
-      ...this.tokens.grant(opened.session),
+      ...this.tokens.grant(session),
       deviceToken: this.derivation.token('device-token', target.deviceId ?? uuidv7(), deviceContext(user)),
       user,
-      backupCodesLeft: opened.backupCodesLeft,
+      backupCodesLeft,
     };
   }
 

@@ -6,6 +6,7 @@ import type { RequestOrigin } from '../common/origin';
 import type { UserPrincipal } from '../common/principal';
 import { Audit } from '../platform/audit/audit';
 import { OneSecondCache } from '../platform/cache/one-second-cache';
+import { type Sql, sql } from '../platform/database/one-statement';
 import { Mailer } from '../platform/mail/mailer';
 import { lockForSession } from '../users/lock-user';
 import type { User } from '../users/user.entity';
@@ -20,20 +21,17 @@ const GRACE_MS = 10_000;
 /** So many sessions an account has at most. */
 const SESSIONS_MAX = 100;
 
-/** In the place of the sessions that were not used for the longest time, where the account has no room for one more. */
-const OPEN_SQL = `
-  WITH ended AS (
-    DELETE FROM sessions WHERE id = ANY(ARRAY(
-      SELECT id FROM sessions WHERE user_id = $2 ORDER BY last_used_at DESC, id DESC OFFSET ${SESSIONS_MAX - 1}))
-  )
-  INSERT INTO sessions (id, user_id, created_at, last_used_at, second_factor_at, ip_address, user_agent)
-  VALUES ($1, $2, $3, $3, $4, $5, $6)`;
-
 /** A session's next refresh token. */
 export interface Refreshed {
   readonly userId: string;
   readonly sessionId: string;
   readonly refreshToken: string;
+}
+
+/** A session that is yet to be opened, by these effects. */
+interface Opening {
+  readonly session: Refreshed;
+  readonly effects: readonly Sql[];
 }
 
 /** A refresh: the next token, or the sign that somebody else has used this one. */
@@ -64,21 +62,27 @@ export class SessionsService {
   }
 
   /**
-   * Opens a session for a user who has just proven himself, and ends the one he has not used for the longest time when
-   * he has 100 already.
+   * A session for a user who has just proven himself, and the parts of a statement (`changeAtOnce`) that open it and end
+   * the ones he has not used for the longest time, when he has 100 already. Of those that open at the same moment none
+   * sees the others: what they are too many the next one ends.
    * @param hasSecondFactor whether he gave a second factor, too.
    */
-  async open(
-    userId: string,
-    origin: RequestOrigin,
-    hasSecondFactor: boolean,
-    tx: EntityManager = this.db,
-  ): Promise<Refreshed> {
+  opening(userId: string, origin: RequestOrigin, hasSecondFactor: boolean): Opening {
     const now = this.clock.now();
     const sessionId = uuidv7();
     const secondFactorAt = hasSecondFactor ? now : null;
-    await tx.query(OPEN_SQL, [sessionId, userId, now, secondFactorAt, origin.ip, origin.userAgent]);
-    return { userId, sessionId, refreshToken: this.refreshTokens.write({ sessionId, generation: 0 }) };
+    const effects = [
+      sql`
+        DELETE FROM sessions WHERE EXISTS (SELECT FROM condition) AND id = ANY(ARRAY(
+          SELECT id FROM sessions WHERE user_id = ${userId}
+          ORDER BY last_used_at DESC, id DESC OFFSET ${SESSIONS_MAX - 1}))`,
+      sql`
+        INSERT INTO sessions (id, user_id, created_at, last_used_at, second_factor_at, ip_address, user_agent)
+        SELECT ${sessionId}, ${userId}, ${now}, ${now}, ${secondFactorAt}, ${origin.ip}, ${origin.userAgent}
+        WHERE EXISTS (SELECT FROM condition)`,
+    ];
+    const refreshToken = this.refreshTokens.write({ sessionId, generation: 0 });
+    return { session: { userId, sessionId, refreshToken }, effects };
   }
 
   /**

@@ -4,6 +4,7 @@ import { v7 as uuidv7 } from 'uuid';
 import { Clock } from '../common/clock';
 import type { RequestOrigin } from '../common/origin';
 import { Derivation } from '../platform/crypto/derivation';
+import { ALWAYS, changeAtOnce, type Sql, sql } from '../platform/database/one-statement';
 import { queryPrepared } from '../platform/database/prepared-statements';
 import { Jobs } from '../platform/jobs/jobs';
 import { UsersService } from '../users/users.service';
@@ -85,9 +86,14 @@ export class Attempts {
 
   /** Gives an attempt back after a right guess. */
   async giveBack(target: AttemptTarget, tx: EntityManager = this.db): Promise<void> {
-    await tx.query('UPDATE attempt_counts SET taken = greatest(taken - 1, 0) WHERE key = $1', [
-      this.keyOf(target),
-    ]);
+    await changeAtOnce(tx, ALWAYS, [this.givingBack(target)]);
+  }
+
+  /** The part of a statement (`changeAtOnce`) that gives an attempt back. */
+  givingBack(target: AttemptTarget): Sql {
+    return sql`
+      UPDATE attempt_counts SET taken = greatest(taken - 1, 0)
+      WHERE key = ${this.keyOf(target)} AND EXISTS (SELECT FROM condition)`;
   }
 
   /** Frees an account whose owner has proven himself otherwise, by a mailed token. */

@@ -1,12 +1,14 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { EntityManager, IsNull } from 'typeorm';
+import { EntityManager } from 'typeorm';
 import { v7 as uuidv7 } from 'uuid';
 import { CommonErrors } from '../common/common.errors';
 import { Clock } from '../common/clock';
 import { type Page, pageOf, type PageRequest } from '../common/pagination';
 import type { Tier, UserPrincipal } from '../common/principal';
 import { type Actor, Audit } from '../platform/audit/audit';
+import { type Sql, sql } from '../platform/database/one-statement';
+import { queryPrepared } from '../platform/database/prepared-statements';
 import { lockForSession, lockUser } from './lock-user';
 import { erasedUser } from './erased-user';
 import { User } from './user.entity';
@@ -85,8 +87,13 @@ export class UsersService {
   }
 
   /** The account of an address in canonical form, with its password hash, or null. */
-  findForLogin(email: string, tx: EntityManager = this.db): Promise<User | null> {
-    return tx.createQueryBuilder(User, 'user').addSelect('user.passwordHash').where({ email }).getOne();
+  async findForLogin(email: string): Promise<User | null> {
+    const { columns } = this.db.dataSource.getMetadata(User);
+    const selected = columns.map(({ databaseName, propertyName }) => `${databaseName} AS "${propertyName}"`);
+    // A prepared statement, for every log-in begins with it.
+    const text = `SELECT ${selected.join(', ')} FROM users WHERE email = $1`;
+    const [row] = await queryPrepared<Partial<User>>(this.db, text, [email]);
+    return row ? Object.assign(new User(), row) : null;
   }
 
   /** The account with its password hash, or null when it is gone. */
@@ -145,26 +152,16 @@ export class UsersService {
   }
 
   /**
-   * Notes a log-in with the password hash that was just verified.
-   * @param once whether another log-in since the account was read stops this one.
-   * @returns false when the password was changed, the second factor turned on or off or the account suspended meanwhile:
-   * the log-in must not go on then.
+   * The part of a statement (`changeAtOnce`) that notes a log-in, and fails when what the log-in rests on is not true any
+   * more: the password, the second factor, that the account is not suspended.
+   * @param once whether another log-in since `user` was read makes it fail, too.
    */
-  async noteLogin(user: User, once: boolean, tx: EntityManager = this.db): Promise<boolean> {
-    const lastLogin = this.clock.now();
-    const { affected } = await tx.update(
-      User,
-      {
-        id: user.id,
-        passwordHash: user.passwordHash,
-        twoFactorEnabled: user.twoFactorEnabled,
-        isActive: true,
-        ...(once && { lastLogin: user.lastLogin ?? IsNull() }),
-      },
-      { lastLogin },
-    );
-    user.lastLogin = lastLogin;
-    return affected === 1;
+  notingLogin(user: User, at: Date, once: boolean): Sql {
+    return sql`
+      UPDATE users SET last_login = ${at}
+      WHERE id = ${user.id} AND password_hash = ${user.passwordHash} AND two_factor_enabled = ${user.twoFactorEnabled}
+        AND is_active AND (NOT ${once}::boolean OR last_login IS NOT DISTINCT FROM ${user.lastLogin})
+      RETURNING id`;
   }
 
   /** Caps what metered calls of a month may cost; null takes the cap away. */

@@ -45,6 +45,14 @@ describe('sessions', () => {
     expect(open).toEqual([200, ...Array<number>(6).fill(401), ...Array<number>(98).fill(200)]);
   });
 
+  it('are 100 again at the next log-in when several opened at the same moment', async () => {
+    const user = await t.make.user();
+    for (let n = 1; n < 99; n++) await t.make.session(user.id);
+    await Promise.all(Array.from({ length: 10 }, () => t.make.session(user.id)));
+    await t.make.session(user.id);
+    expect(await t.db.countBy(Session, { userId: user.id })).toBe(100);
+  });
+
   describe('POST /auth/refresh', () => {
     it('gives a new access token and the next refresh token', async () => {
       const { refreshToken } = await t.make.user();

@@ -185,8 +185,8 @@ describe('two-factor authentication', () => {
       expect((await login(user, code)).status).toBe(401);
       expect(await subjects(user)).toEqual(['A backup code was used', 'Two-factor authentication is on']);
       const events = await audited(opened.body.access_token);
-      expect(events[0]).toMatchObject({ action: 'user.login', details: { second_factor: 'backup_code' } });
-      expect(events[1]).toMatchObject({ action: 'two_factor.backup_code_used', actor: 'self' });
+      expect(events[0]).toMatchObject({ action: 'two_factor.backup_code_used', actor: 'self' });
+      expect(events[1]).toMatchObject({ action: 'user.login', details: { second_factor: 'backup_code' } });
     });
 
     it('moves to another phone after a backup code: the old app and the old codes end (6.4.4)', async () => {

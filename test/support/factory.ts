@@ -8,6 +8,7 @@ import { generateApiKey } from '../../src/api-keys/api-key-secret';
 import { AccessTokens } from '../../src/auth/access-tokens';
 import { SessionsService } from '../../src/auth/sessions.service';
 import type { Clock } from '../../src/common/clock';
+import { ALWAYS, changeAtOnce } from '../../src/platform/database/one-statement';
 import { User } from '../../src/users/user.entity';
 
 /** The password of every made user, and its hash: hashing for each of them would bound the suite. */
@@ -64,9 +65,13 @@ export class Factory {
   }
 
   /** A further session of a user. */
-  session(userId: string): Promise<{ sessionId: string; refreshToken: string }> {
+  async session(userId: string): Promise<{ sessionId: string; refreshToken: string }> {
     const origin = { requestId: uuidv7(), ip: '192.0.2.1', userAgent: 'factory' };
-    return this.app.get(SessionsService, { strict: false }).open(userId, origin, false);
+    const { session, effects } = this.app
+      .get(SessionsService, { strict: false })
+      .opening(userId, origin, false);
+    await changeAtOnce(this.db, ALWAYS, effects);
+    return session;
   }
 
   /** An API key; `key` is the key itself. Without `userId` its owner is new. */

@@ -8,6 +8,8 @@ import { LOG } from '../../common/log-token';
 import type { RequestOrigin } from '../../common/origin';
 import { type Page, pageOf, type PageRequest } from '../../common/pagination';
 import { Derivation } from '../crypto/derivation';
+import { ALWAYS, changeAtOnce, type Sql, sql } from '../database/one-statement';
+import { queryPrepared } from '../database/prepared-statements';
 import type { AuditAction } from './audit-actions';
 import { digestOf, eventMac } from './audit-chain';
 import { AuditDetails, type AuditWords } from './audit-details.entity';
@@ -15,15 +17,7 @@ import { AuditEvent, type AuditResult } from './audit-event.entity';
 import type { AuditHead } from './audit-head.entity';
 
 const SALT_BYTES = 16;
-
-/** One statement for both tables, for it is part of every log-in. */
-const RECORD_SQL = `
-  WITH event AS (
-    INSERT INTO audit_events (id, occurred_at, action, actor, subject_id, target_id, result, request_id, details_digest,
-                              seen_position, seen_link, mac)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-  )
-  INSERT INTO audit_details (event_id, ip, user_agent, details, salt) VALUES ($1, $13, $14, $15, $16)`;
+const HEAD_SQL = 'SELECT position, link FROM audit_head';
 
 /** Who does something, and from where. */
 export interface Actor {
@@ -77,11 +71,14 @@ export class Audit {
 
   /** Records an event in the transaction of what it describes: both are committed, or neither. It waits for nobody. */
   async record(entry: AuditEntry, tx: EntityManager): Promise<void> {
+    await changeAtOnce(tx, ALWAYS, await this.recording(entry, tx));
+  }
+
+  /** The parts of a statement (`changeAtOnce`) that record an event. */
+  async recording(entry: AuditEntry, db: EntityManager = this.db): Promise<readonly Sql[]> {
     const { action, by, subjectId, targetId = null, result = 'success', details = {} } = entry;
     // Read without a lock: an end that is no longer the last is as good a testimony.
-    const [head] = await tx.query<Pick<AuditHead, 'position' | 'link'>[]>(
-      'SELECT position, link FROM audit_head',
-    );
+    const [head] = await queryPrepared<Pick<AuditHead, 'position' | 'link'>>(db, HEAD_SQL, []);
     if (!head) throw new Error('audit_head is empty: somebody has tampered with the audit log.');
     const id = uuidv7();
     const personal = {
@@ -105,24 +102,19 @@ export class Audit {
       seenPosition: head.position,
       seenLink: head.link,
     };
-    await tx.query(RECORD_SQL, [
-      id,
-      event.occurredAt,
-      event.action,
-      event.actor,
-      event.subjectId,
-      event.targetId,
-      event.result,
-      event.requestId,
-      event.detailsDigest,
-      event.seenPosition,
-      event.seenLink,
-      eventMac(this.derivation, event),
-      personal.ip,
-      personal.userAgent,
-      personal.details,
-      personal.salt,
-    ]);
+    const mac = eventMac(this.derivation, event);
+    return [
+      sql`
+        INSERT INTO audit_events (id, occurred_at, action, actor, subject_id, target_id, result, request_id,
+                                  details_digest, seen_position, seen_link, mac)
+        SELECT ${id}, ${event.occurredAt}, ${event.action}, ${event.actor}, ${event.subjectId}, ${event.targetId},
+               ${event.result}, ${event.requestId}, ${event.detailsDigest}, ${event.seenPosition}, ${event.seenLink}, ${mac}
+        WHERE EXISTS (SELECT FROM condition)`,
+      sql`
+        INSERT INTO audit_details (event_id, ip, user_agent, details, salt)
+        SELECT ${id}, ${personal.ip}, ${personal.userAgent}, ${personal.details}, ${personal.salt}
+        WHERE EXISTS (SELECT FROM condition)`,
+    ];
   }
 
   /** Writes an event to the process log only: for what changes nothing, such as a refused log-in. */

@@ -12,8 +12,9 @@ const unprepared = new WeakSet<DataSource>();
 const names = new Map<string, string>();
 
 /**
- * Sends a statement that is sent again and again, outside of any transaction. Each connection parses and plans it once,
- * which for the statements of the ledger takes as long as running them.
+ * Sends a statement that is sent again and again. Each connection parses and plans it once, which for the statements of
+ * the ledger takes as long as running them. Within a transaction it is sent as any other: what fails there has ended the
+ * transaction, and could not be sent again.
  *
  * A pooler that gives a client one connection after the other and does not know prepared statements (PgBouncer before
  * 1.21, or with `max_prepared_statements = 0`) makes it fail before anything is done. Then, and from then on, it goes
@@ -26,7 +27,8 @@ export async function queryPrepared<Row>(
   text: string,
   parameters: readonly unknown[],
 ): Promise<Row[]> {
-  if (unprepared.has(db.dataSource)) return db.query<Row[]>(text, [...parameters]);
+  if (db.queryRunner?.isTransactionActive || unprepared.has(db.dataSource))
+    return db.query<Row[]>(text, [...parameters]);
   try {
     // TypeORM hands the driver what it is given; that the driver takes a statement with a name, its types do not say.
     const statement = { name: nameOf(text), text } as unknown as string;
