@@ -22,6 +22,7 @@ import { LineIfLost1795348900000 } from './1795348900000-line-if-lost';
 import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
 import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
 import { CheckoutReturnUrl1795364000000 } from './1795364000000-checkout-return-url';
+import { RoomForLastUse1795420000000 } from './1795420000000-room-for-last-use';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -49,4 +50,5 @@ export const migrations = [
   PendingPlans1795363200000,
   KeysByState1795363311997,
   CheckoutReturnUrl1795364000000,
+  RoomForLastUse1795420000000,
 ];

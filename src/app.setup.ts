@@ -151,7 +151,7 @@ function setUpHooks(fastify: FastifyInstance, readiness: Readiness, metrics: Met
   fastify.addHook('onSend', (_request, reply, payload, done) => {
     // Not earlier: some answers Nest gives before our hooks are asked. Pages of ours say what they may load.
     const ownPolicy = reply.getHeader('content-security-policy');
-    reply.headers(securityHeaders);
+    reply.headers(securityHeaders(reply.getHeader('content-type')));
     if (ownPolicy !== undefined) reply.header('content-security-policy', ownPolicy);
     // Not earlier either: it may have been asked before, and be answered long after.
     if (readiness.isSendingAway) reply.header('connection', 'close');

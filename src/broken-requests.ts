@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CommonErrors } from './common/common.errors';
 import { PROBLEM_TYPE, problemBody, toApiError } from './common/problem.filter';
 import { newRequestId } from './common/request-id';
-import { securityHeaders } from './common/security-headers';
+import { answerHeaders } from './common/security-headers';
 
 const SOCKET_LINGER_MS = 2_000;
 
@@ -11,7 +11,7 @@ const SOCKET_LINGER_MS = 2_000;
 export function answerUnroutable(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const problem = toApiError(error);
   void reply
-    .headers({ ...securityHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
+    .headers({ ...answerHeaders, 'x-request-id': request.id, 'cache-control': 'no-store' })
     .status(problem.status)
     .header('content-type', PROBLEM_TYPE)
     .send(problemBody(problem, request.id));
@@ -27,7 +27,7 @@ export function answerBrokenRequest(error: Error & { code?: string }, socket: So
   setTimeout(() => socket.destroy(), SOCKET_LINGER_MS).unref();
   if (!socket.writable) return;
   const headers = {
-    ...securityHeaders,
+    ...answerHeaders,
     'content-type': PROBLEM_TYPE,
     'content-length': Buffer.byteLength(body),
     'x-request-id': requestId,

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { securityHeaders } from './security-headers';
+import { answerHeaders } from './security-headers';
 
 const LINGER_BYTES_MAX = 8 * 1024 * 1024;
 const LINGER_MS_MAX = 2_000;
@@ -18,7 +18,7 @@ export function answerAndLinger(
   const { raw: outgoing } = reply;
   reply.hijack();
   outgoing.writeHead(status, {
-    ...securityHeaders,
+    ...answerHeaders,
     ...(reply.getHeaders() as Record<string, string>),
     'content-type': 'application/problem+json; charset=utf-8',
     'content-length': Buffer.byteLength(body),

@@ -53,6 +53,22 @@ describe('a queue of what shares statements', () => {
     await Promise.all(many);
   });
 
+  it('takes half of what waits, where that is many', async () => {
+    const batches: (readonly number[])[] = [];
+    const queue = new GroupCommit<number>(
+      (items) => {
+        batches.push(items);
+        return Promise.resolve([]);
+      },
+      () => false,
+      CommonErrors.unavailable,
+    );
+    const items = Array.from({ length: 1_300 }, (_, i) => i);
+    await queue.addAll(items);
+    expect(batches.flat()).toEqual(items);
+    expect(batches.map(({ length }) => length)).toEqual([500, 400, 200, 100, 50, 32, 18]);
+  });
+
   it('refuses who has waited behind a batch that was given up, and asks again for who has just come', async () => {
     const now = jest.spyOn(performance, 'now').mockReturnValue(0);
     const batches: (readonly number[])[] = [];

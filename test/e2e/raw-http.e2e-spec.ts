@@ -223,6 +223,25 @@ describe('raw HTTP', () => {
     );
   });
 
+  it('tells browsers how to treat its pages, and says nothing of pages elsewhere', async () => {
+    const ofPages = [
+      'cross-origin-opener-policy',
+      'origin-agent-cluster',
+      'x-dns-prefetch-control',
+      'x-permitted-cross-domain-policies',
+    ];
+    const told = async (path: string): Promise<unknown> => {
+      const { headers } = await sendSpelled(t.url, 'GET', path);
+      return [ofPages.filter((name) => headers.has(name)), headers.get('content-security-policy')];
+    };
+    const nothing = "default-src 'none';frame-ancestors 'none'";
+    expect(await told('/docs')).toEqual([ofPages, expect.stringContaining("default-src 'self'")]);
+    expect(await told('/verify-email')).toEqual([ofPages, expect.stringContaining("script-src 'sha256-")]);
+    expect(await told('/docs/')).toEqual(await told('/docs'));
+    expect(await told('/health')).toEqual([[], nothing]);
+    expect(await told('/api/v1/auth/me')).toEqual([[], nothing]);
+  });
+
   it('writes one line a request into the log, whatever stands in it', async () => {
     const hostile = [
       '\u001b[31mred',

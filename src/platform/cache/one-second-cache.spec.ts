@@ -29,6 +29,11 @@ function setUp(rows: Record<string, string>) {
   };
 }
 
+/** Resolves in the turn of the event loop in which something has come true. */
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise((resolve) => setImmediate(resolve));
+}
+
 describe('OneSecondCache', () => {
   it('reads all keys of one turn with one statement, and then believes them', async () => {
     const { cache, statements } = setUp({ a: '1', b: '2' });
@@ -45,6 +50,55 @@ describe('OneSecondCache', () => {
     expect(await cache.get('a')).toBe('1');
     advance(1);
     expect(await cache.get('a')).toBe('2');
+  });
+
+  it('reads what goes on being asked for again before its second is over, many by one statement', async () => {
+    const { cache, table, statements, advance } = setUp({ a: '1', b: '1', c: '1' });
+    const ask = (): Promise<unknown> => Promise.all([cache.get('a'), cache.get('b')]);
+    await Promise.all([ask(), cache.get('c')]);
+    table.set('a', '2').set('b', '2');
+    advance(600);
+    expect([await ask(), await ask()]).toEqual([
+      ['1', '1'],
+      ['1', '1'],
+    ]);
+    await until(() => statements.length === 2);
+    expect(await ask()).toEqual(['2', '2']);
+    advance(599);
+    // Nobody asked for c in time.
+    expect(await Promise.all([ask(), cache.get('c')])).toEqual([['2', '2'], '1']);
+    advance(1);
+    expect(await cache.get('c')).toBe('1');
+    expect(statements).toEqual([['a', 'b', 'c'], ['a', 'b'], ['c']]);
+  });
+
+  it('believes for no longer than its second what could not be read again', async () => {
+    let now = 0;
+    const read = jest.fn((keys: readonly string[]) =>
+      now === 0 ? Promise.resolve(new Map(keys.map((key) => [key, '1']))) : Promise.reject(new Error('down')),
+    );
+    const cache = new OneSecondCache<string>(read, () => now);
+    await cache.get('a');
+    now = 999;
+    expect(await cache.get('a')).toBe('1');
+    await until(() => read.mock.calls.length === 2);
+    expect(await cache.get('a')).toBe('1');
+    now = 1_000;
+    await expect(cache.get('a')).rejects.toThrow('down');
+  });
+
+  it('does not let what is read again bring back what was evicted meanwhile', async () => {
+    const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
+    await cache.get('a');
+    advance(700);
+    await cache.get('a');
+    const release = hold();
+    await until(() => statements.length === 2);
+    table.set('a', 'new');
+    cache.evict('a');
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await cache.get('a')).toBe('new');
   });
 
   it('sees an evicted change at once', async () => {

@@ -1,5 +1,9 @@
 /** How long something read from the database is believed; what S of "refused within a second" promises. */
 const BELIEVED_MS = 1_000;
+/** Who asks for something that was read so long ago has it read again, lest others wait for that when the second is over. */
+const RENEWED_MS = 600;
+/** What is to be read again gathers so long for one statement. */
+const RENEWAL_MS = 100;
 const ENTRIES_MAX = 100_000;
 
 interface Entry<V> {
@@ -15,12 +19,15 @@ interface Batch<V> {
 
 /**
  * A cache that is never more than a second behind the database, over any number of processes: an entry is believed for
- * one second, then read again, all keys that are asked for in one turn of the event loop by one statement. The process
- * that changes something evicts it at once. What does not exist is not remembered.
+ * one second, then read again, all keys that are asked for in one turn of the event loop by one statement; what goes on
+ * being asked for is read again before its second is over. The process that changes something evicts it at once. What
+ * does not exist is not remembered.
  */
 export class OneSecondCache<V> {
   private readonly entries = new Map<string, Entry<V>>();
   private gathering: Batch<V> | undefined;
+  private readonly due = new Set<string>();
+  private renewal: NodeJS.Timeout | undefined;
   /** Counts evictions: a read that began before one must not bring the old value back. */
   private evictions = 0;
 
@@ -37,7 +44,10 @@ export class OneSecondCache<V> {
   async get(key: string): Promise<V | undefined> {
     const entry = this.entries.get(key);
     const ageMs = entry ? this.nowMs() - entry.readAtMs : Infinity;
-    if (entry && ageMs >= 0 && ageMs < BELIEVED_MS) return entry.value;
+    if (entry && ageMs >= 0 && ageMs < BELIEVED_MS) {
+      if (ageMs >= RENEWED_MS) this.renewSoon(key);
+      return entry.value;
+    }
     this.gathering ??= this.gather();
     this.gathering.keys.add(key);
     return (await this.gathering.result).get(key);
@@ -57,15 +67,36 @@ export class OneSecondCache<V> {
 
   private gather(): Batch<V> {
     const keys = new Set<string>();
-    return { keys, result: new Promise((resolve) => setImmediate(resolve)).then(() => this.readBatch(keys)) };
+    const read = async (): Promise<ReadonlyMap<string, V>> => {
+      await new Promise((resolve) => setImmediate(resolve));
+      // Whoever asks from now on belongs to the next batch: this one may miss what he has just written.
+      this.gathering = undefined;
+      return this.readBatch([...keys]);
+    };
+    return { keys, result: read() };
   }
 
-  private async readBatch(keys: ReadonlySet<string>): Promise<ReadonlyMap<string, V>> {
-    // Whoever asks from now on belongs to the next batch: this one may miss what he has just written.
-    this.gathering = undefined;
+  private renewSoon(key: string): void {
+    this.due.add(key);
+    this.renewal ??= setTimeout(() => void this.renew(), RENEWAL_MS).unref();
+  }
+
+  private async renew(): Promise<void> {
+    this.renewal = undefined;
+    // One that was read or evicted meanwhile is not due any more.
+    const keys = [...this.due].filter((key) => {
+      const entry = this.entries.get(key);
+      return entry && this.nowMs() - entry.readAtMs >= RENEWED_MS;
+    });
+    this.due.clear();
+    // What fails here is told to whoever asks when the second is over.
+    if (keys.length > 0) await this.readBatch(keys).catch(() => undefined);
+  }
+
+  private async readBatch(keys: readonly string[]): Promise<ReadonlyMap<string, V>> {
     const readAtMs = this.nowMs();
     const evictionsBefore = this.evictions;
-    const values = await this.read([...keys]);
+    const values = await this.read(keys);
     if (this.evictions === evictionsBefore)
       for (const [key, value] of values) this.remember(key, { value, readAtMs });
     return values;
