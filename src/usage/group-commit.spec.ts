@@ -53,20 +53,22 @@ describe('a queue of what shares statements', () => {
     await Promise.all(many);
   });
 
-  it('takes half of what waits, where that is many', async () => {
+  it.each([
+    [true, 64, [32, 32]],
+    [true, 65, [65]],
+    [false, 64, [64]],
+    [false, 1_300, [500, 500, 300]],
+  ])('in halves: %s, writes %i that wait in batches of %j', async (inHalves, waiting, sizes) => {
     const batches: (readonly number[])[] = [];
-    const queue = new GroupCommit<number>(
-      (items) => {
-        batches.push(items);
-        return Promise.resolve([]);
-      },
-      () => false,
-      CommonErrors.unavailable,
-    );
-    const items = Array.from({ length: 1_300 }, (_, i) => i);
+    const write = (items: readonly number[]): Promise<[]> => {
+      batches.push(items);
+      return Promise.resolve([]);
+    };
+    const queue = new GroupCommit<number>(write, () => false, CommonErrors.unavailable, inHalves);
+    const items = Array.from({ length: waiting }, (_, i) => i);
     await queue.addAll(items);
     expect(batches.flat()).toEqual(items);
-    expect(batches.map(({ length }) => length)).toEqual([500, 400, 200, 100, 50, 32, 18]);
+    expect(batches.map(({ length }) => length)).toEqual(sizes);
   });
 
   it('refuses who has waited behind a batch that was given up, and asks again for who has just come', async () => {

@@ -5,10 +5,10 @@ const BATCH_MAX = 500;
 /** So many need not wait for the end of their turn of the event loop: the database works while the others come. */
 const FIRST_BATCH = 16;
 /**
- * Where more wait, a batch takes half of them: so they fall into two groups of one size, and while the database writes
- * the one, this process answers the other. In smaller ones the statement itself would cost more than its lines.
+ * Of up to twice as many a batch in halves takes so many: in smaller ones the statement itself would cost more than its
+ * items. Of more it takes all, for then the others are many as well.
  */
-const HALVED_FROM = 32;
+const HALF = 32;
 const QUEUE_MAX = 10_000;
 /** So long a request may have waited that waits for one statement more. */
 const WAITING_MS_MAX = 400;
@@ -33,11 +33,14 @@ export class GroupCommit<Item, Result = void> {
    * @param write writes a batch and answers with a result for each item, in their order.
    * @param isItemsFault whether an error says that an item cannot be written, rather than that nothing can.
    * @param busyError refuses what the queue has no room for, until a second later.
+   * @param inHalves whether those who wait are to fall into two groups of one size: while the database writes the one,
+   * this process answers the other.
    */
   constructor(
     private readonly write: (items: readonly Item[]) => Promise<readonly Result[]>,
     private readonly isItemsFault: (error: unknown) => boolean,
     private readonly busyError: ErrorFactory<[]>,
+    private readonly inHalves = false,
   ) {}
 
   /** How many items wait for their batch. */
@@ -86,8 +89,8 @@ export class GroupCommit<Item, Result = void> {
       setImmediate(resolve);
     });
     while (this.queue.length > 0) {
-      const half = Math.max(HALVED_FROM, Math.ceil(this.queue.length / 2));
-      await this.writeBatch(this.queue.splice(0, Math.min(half, BATCH_MAX)));
+      const batchMax = this.inHalves && this.queue.length <= 2 * HALF ? HALF : BATCH_MAX;
+      await this.writeBatch(this.queue.splice(0, batchMax));
     }
     this.writing = undefined;
   }

@@ -50,6 +50,7 @@ export class Ledger implements OnApplicationShutdown {
     (closings) => this.close(closings),
     isItemsFault,
     UsageErrors.ledgerBusy,
+    true,
   );
   private readonly closingWith = new GroupCommit<ClosingWith>(
     (closings) => this.closeWith(closings),
