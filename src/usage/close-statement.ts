@@ -1,5 +1,6 @@
 import type { Capped } from './caps';
 import type { Opening } from './open-statement';
+import { plainArray } from './plain-array';
 import { NO_API_KEY } from './usage-hour.entity';
 import type { UsageLog } from './usage-log.entity';
 
@@ -146,9 +147,9 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     plainArray(lines.map(({ createdAt }) => createdAt.toISOString())),
     plainArray(column('cachedTokens')),
     plainArray(column('priceVersion')),
-    holds.map(({ userId }) => userId),
-    holds.map(({ id }) => id),
-    closings.flatMap(({ capped }) => capped?.userId ?? []),
+    plainArray(holds.map(({ userId }) => userId)),
+    plainArray(holds.map(({ id }) => id)),
+    plainArray(closings.flatMap(({ capped }) => capped?.userId ?? [])),
   ];
   if (events.length === 0 && lost.length === 0) return [CLOSE_SQL.ofCalls, parameters];
   const named = [
@@ -160,9 +161,4 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     events.map(({ holdId }) => holdId),
   ];
   return [CLOSE_SQL.withConditions, [...parameters, ...named, lost]];
-}
-
-/** PostgreSQL's text for an array of what needs no quotes there: numbers, UUIDs and times. The driver would quote and escape each. */
-function plainArray(values: readonly (string | number | null)[]): string {
-  return `{${values.map((value) => value ?? 'NULL').join(',')}}`;
 }

@@ -1,5 +1,6 @@
 import { formatUsd, parseUsd } from '../common/money';
 import type { Capped, Most, Standings } from './caps';
+import { plainArray } from './plain-array';
 import type { ServedElsewhere } from './usage-hold.entity';
 import type { UsageLog } from './usage-log.entity';
 
@@ -102,16 +103,16 @@ export interface OpenRow {
 export function openParameters(openings: readonly Opening[]): unknown[] {
   const usd = (amount: bigint | null): string | null => (amount === null ? null : formatUsd(amount));
   return [
-    openings.map(({ id }) => id),
-    openings.map(({ userId }) => userId),
-    openings.map(({ apiKeyId }) => apiKeyId),
-    openings.map(({ month }) => month),
-    openings.map(({ most }) => String(most.tokens)),
-    openings.map(({ most }) => usd(most.costNanoUsd)),
-    openings.map(({ caps }) => usd(caps.apiKeyUsd)),
-    openings.map(({ caps }) => usd(caps.accountUsd)),
-    openings.map(({ caps }) => caps.tokens?.toString() ?? null),
-    openings.map(({ expiresAt }) => expiresAt),
+    plainArray(openings.map(({ id }) => id)),
+    plainArray(openings.map(({ userId }) => userId)),
+    plainArray(openings.map(({ apiKeyId }) => apiKeyId)),
+    plainArray(openings.map(({ month }) => month)),
+    plainArray(openings.map(({ most }) => String(most.tokens))),
+    plainArray(openings.map(({ most }) => usd(most.costNanoUsd))),
+    plainArray(openings.map(({ caps }) => usd(caps.apiKeyUsd))),
+    plainArray(openings.map(({ caps }) => usd(caps.accountUsd))),
+    plainArray(openings.map(({ caps }) => caps.tokens?.toString() ?? null)),
+    plainArray(openings.map(({ expiresAt }) => expiresAt.toISOString())),
     openings.map(({ servedElsewhere }) => (servedElsewhere ? JSON.stringify(servedElsewhere) : null)),
     openings.map(({ lineIfLost }) => (lineIfLost ? JSON.stringify(lineIfLost) : null)),
   ];
