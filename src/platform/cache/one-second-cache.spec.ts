@@ -87,6 +87,24 @@ describe('OneSecondCache', () => {
     await expect(cache.get('a')).rejects.toThrow('down');
   });
 
+  it('reads again ahead once at a time, however long that takes', async () => {
+    const { cache, statements, advance, hold } = setUp({ a: '1' });
+    await cache.get('a');
+    advance(600);
+    const release = hold();
+    await cache.get('a');
+    await until(() => statements.length === 2);
+    const timers = jest.spyOn(globalThis, 'setTimeout');
+    await cache.get('a');
+    expect(timers).not.toHaveBeenCalled();
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+    advance(600);
+    await cache.get('a');
+    expect(timers).toHaveBeenCalledTimes(1);
+    timers.mockRestore();
+  });
+
   it('does not let what is read again bring back what was evicted meanwhile', async () => {
     const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
     await cache.get('a');

@@ -82,7 +82,6 @@ export class OneSecondCache<V> {
   }
 
   private async renew(): Promise<void> {
-    this.renewal = undefined;
     // One that was read or evicted meanwhile is not due any more.
     const keys = [...this.due].filter((key) => {
       const entry = this.entries.get(key);
@@ -91,6 +90,8 @@ export class OneSecondCache<V> {
     this.due.clear();
     // What fails here is told to whoever asks when the second is over.
     if (keys.length > 0) await this.readBatch(keys).catch(() => undefined);
+    // Not earlier: while the database is slow, one such read at a time is enough.
+    this.renewal = undefined;
   }
 
   private async readBatch(keys: readonly string[]): Promise<ReadonlyMap<string, V>> {
