@@ -145,7 +145,8 @@ export class LoginService {
   }
 
   /**
-   * Uses up what a user has shown, and opens his session: without a second factor in one statement.
+   * Uses up what a user has shown, and opens his session: without a second factor in one statement. Where that is given
+   * up because the database is slow, it may yet be carried out, as where an answer is lost: nobody has the tokens then.
    * @throws ApiError the refusal.
    */
   private async openSession(

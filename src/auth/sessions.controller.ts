@@ -57,7 +57,7 @@ export class SessionsController {
   @ApiOperation({
     summary: 'List own sessions',
     description:
-      'Where you are logged in, last used first. There are 100 at most: a further log-in ends the one that was not used for the longest time.',
+      'Where you are logged in, last used first. Where there are 100, a further log-in ends the one that was not used for the longest time.',
   })
   @ApiOkResponse({ type: [SessionDto], description: 'The sessions.' })
   async list(@CurrentPrincipal() { userId, sessionId }: UserPrincipal): Promise<SessionDto[]> {

@@ -18,7 +18,7 @@ import { Session, sessionHorizons } from './session.entity';
 /** Two tabs that refresh at once, or a client that lost an answer, get the same successor for so long. */
 const GRACE_MS = 10_000;
 
-/** So many sessions an account has at most. */
+/** An account that has so many gets another one in the place of the oldest. */
 const SESSIONS_MAX = 100;
 
 /** A session's next refresh token. */
@@ -63,8 +63,8 @@ export class SessionsService {
 
   /**
    * A session for a user who has just proven himself, and the parts of a statement (`changeAtOnce`) that open it and end
-   * the ones he has not used for the longest time, when he has 100 already. Of those that open at the same moment none
-   * sees the others: what they are too many the next one ends.
+   * the ones he has not used for the longest time, when he has 100 already. The statement sees the sessions as they were
+   * when it began, before it waited for others: what log-ins of the same moment are too many the next one ends.
    * @param hasSecondFactor whether he gave a second factor, too.
    */
   opening(userId: string, origin: RequestOrigin, hasSecondFactor: boolean): Opening {
@@ -73,9 +73,11 @@ export class SessionsService {
     const secondFactorAt = hasSecondFactor ? now : null;
     const effects = [
       sql`
-        DELETE FROM sessions WHERE EXISTS (SELECT FROM condition) AND id = ANY(ARRAY(
-          SELECT id FROM sessions WHERE user_id = ${userId}
-          ORDER BY last_used_at DESC, id DESC OFFSET ${SESSIONS_MAX - 1}))`,
+        DELETE FROM sessions USING (
+          SELECT id, last_used_at FROM sessions WHERE user_id = ${userId}
+          ORDER BY last_used_at DESC, id DESC OFFSET ${SESSIONS_MAX - 1}) AS oldest
+        WHERE (sessions.id, sessions.last_used_at) = (oldest.id, oldest.last_used_at)
+          AND EXISTS (SELECT FROM condition)`,
       sql`
         INSERT INTO sessions (id, user_id, created_at, last_used_at, second_factor_at, ip_address, user_agent)
         SELECT ${sessionId}, ${userId}, ${now}, ${now}, ${secondFactorAt}, ${origin.ip}, ${origin.userAgent}
@@ -139,13 +141,12 @@ export class SessionsService {
     return this.principal(sessionId, userId);
   }
 
-  /** The sessions of a user that are not over, last used first, at most 100. */
+  /** The sessions of a user that are not over, last used first; seldom more than 100. */
   list(userId: string): Promise<Session[]> {
     const { madeAfter, usedAfter } = sessionHorizons(this.clock.now());
     return this.db.find(Session, {
       where: { userId, createdAt: MoreThan(madeAfter), lastUsedAt: MoreThan(usedAfter) },
       order: { lastUsedAt: 'DESC', id: 'DESC' },
-      take: SESSIONS_MAX,
     });
   }
 

@@ -22,7 +22,7 @@ interface Waiting<Item, Result> {
 
 /**
  * Lets items that come together share one statement: while one batch is on its way, the next one gathers. So the
- * number of statements does not grow with the load. Whoever adds an item waits for its own batch.
+ * number of statements hardly grows with the load. Whoever adds an item waits for its own batch.
  */
 export class GroupCommit<Item, Result = void> {
   private queue: Waiting<Item, Result>[] = [];

@@ -53,6 +53,40 @@ describe('sessions', () => {
     expect(await t.db.countBy(Session, { userId: user.id })).toBe(100);
   });
 
+  it.each([
+    ['suspended', 'is_active = false'],
+    ['given another password', `password_hash = password_hash || 'x'`],
+    ['given a second factor', 'two_factor_enabled = true'],
+  ])(
+    'do not open for an account that is %s while its log-in waits: nothing is left of that',
+    async (_, change) => {
+      const user = await t.make.user();
+      const blocker = t.db.dataSource.createQueryRunner();
+      await blocker.startTransaction();
+      await blocker.query(`UPDATE users SET ${change} WHERE id = $1`, [user.id]);
+      const body = { email: user.email, password: PASSWORD };
+      const answer = t.http.from().post('/auth/login', { body });
+      const isWaiting = async (): Promise<boolean> => {
+        const [row] = await t.db.query<{ waiting: boolean }[]>(
+          `SELECT count(*) > 0 AS waiting FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO sessions%'`,
+        );
+        return row?.waiting === true;
+      };
+      while (!(await isWaiting()));
+      await blocker.commitTransaction();
+      await blocker.release();
+      expect((await answer).status).toBe(401);
+      expect(await t.db.countBy(Session, { userId: user.id })).toBe(1);
+      expect(await t.db.query('SELECT action FROM audit_events WHERE subject_id = $1', [user.id])).toEqual(
+        [],
+      );
+      // The attempt is not given back.
+      expect(await t.db.query('SELECT 1 FROM attempt_counts WHERE taken = 1')).toHaveLength(1);
+      await t.db.query('DELETE FROM attempt_counts');
+    },
+  );
+
   describe('POST /auth/refresh', () => {
     it('gives a new access token and the next refresh token', async () => {
       const { refreshToken } = await t.make.user();

@@ -74,7 +74,7 @@ export class Audit {
     await changeAtOnce(tx, ALWAYS, await this.recording(entry, tx));
   }
 
-  /** The parts of a statement (`changeAtOnce`) that record an event. */
+  /** The parts of a statement (`changeAtOnce`) that record an event, which has the time and the end of the chain of now. */
   async recording(entry: AuditEntry, db: EntityManager = this.db): Promise<readonly Sql[]> {
     const { action, by, subjectId, targetId = null, result = 'success', details = {} } = entry;
     // Read without a lock: an end that is no longer the last is as good a testimony.

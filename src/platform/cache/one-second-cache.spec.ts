@@ -105,6 +105,22 @@ describe('OneSecondCache', () => {
     timers.mockRestore();
   });
 
+  it('does not let a late answer take the place of one that was asked for after it', async () => {
+    const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
+    await cache.get('a');
+    advance(700);
+    await cache.get('a');
+    const release = hold();
+    await until(() => statements.length === 2);
+    table.set('a', 'new');
+    advance(300);
+    hold()();
+    expect(await cache.get('a')).toBe('new');
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await cache.get('a')).toBe('new');
+  });
+
   it('does not let what is read again bring back what was evicted meanwhile', async () => {
     const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
     await cache.get('a');

@@ -103,8 +103,11 @@ export class OneSecondCache<V> {
     return values;
   }
 
-  /** The oldest reads make room: a Map keeps the order of insertion. */
+  /** The oldest reads make room: a Map keeps the order of insertion. Of two reads the one that began later is believed. */
   private remember(key: string, entry: Entry<V>): void {
+    const known = this.entries.get(key);
+    // One from the future is of before the clock was set back.
+    if (known && known.readAtMs > entry.readAtMs && known.readAtMs <= this.nowMs()) return;
     this.entries.delete(key);
     this.entries.set(key, entry);
     if (this.entries.size > ENTRIES_MAX) {
