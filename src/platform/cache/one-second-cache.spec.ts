@@ -34,6 +34,17 @@ async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** The same, with `a` being read again ahead: its answer is held back until `release`. */
+async function renewing(rows: Record<string, string>) {
+  const all = setUp(rows);
+  await all.cache.get('a');
+  all.advance(700);
+  await all.cache.get('a');
+  const release = all.hold();
+  await until(() => all.statements.length === 2);
+  return { ...all, release };
+}
+
 describe('OneSecondCache', () => {
   it('reads all keys of one turn with one statement, and then believes them', async () => {
     const { cache, statements } = setUp({ a: '1', b: '2' });
@@ -106,12 +117,7 @@ describe('OneSecondCache', () => {
   });
 
   it('does not let a late answer take the place of one that was asked for after it', async () => {
-    const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
-    await cache.get('a');
-    advance(700);
-    await cache.get('a');
-    const release = hold();
-    await until(() => statements.length === 2);
+    const { cache, table, advance, hold, release } = await renewing({ a: 'old' });
     table.set('a', 'new');
     advance(300);
     hold()();
@@ -122,12 +128,7 @@ describe('OneSecondCache', () => {
   });
 
   it('does not let what is read again bring back what was evicted meanwhile', async () => {
-    const { cache, table, statements, advance, hold } = setUp({ a: 'old' });
-    await cache.get('a');
-    advance(700);
-    await cache.get('a');
-    const release = hold();
-    await until(() => statements.length === 2);
+    const { cache, table, release } = await renewing({ a: 'old' });
     table.set('a', 'new');
     cache.evict('a');
     release();
