@@ -53,6 +53,34 @@ describe('sessions', () => {
     expect(await t.db.countBy(Session, { userId: user.id })).toBe(100);
   });
 
+  /** For the row of its account, which somebody else has locked. */
+  const isLoginWaiting = async (): Promise<boolean> => {
+    const [row] = await t.db.query<{ waiting: boolean }[]>(
+      `SELECT count(*) > 0 AS waiting FROM pg_stat_activity
+       WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO sessions%'`,
+    );
+    return row?.waiting === true;
+  };
+
+  it('are not ended by a log-in that has waited while they were used', async () => {
+    const user = await t.make.user();
+    while ((await t.db.countBy(Session, { userId: user.id })) < 100) {
+      t.clock.advance(1_000);
+      await t.make.session(user.id);
+    }
+    const blocker = t.db.dataSource.createQueryRunner();
+    await blocker.startTransaction();
+    await blocker.query('SELECT FROM users WHERE id = $1 FOR UPDATE', [user.id]);
+    const answer = t.http.from().post('/auth/login', { body: { email: user.email, password: PASSWORD } });
+    while (!(await isLoginWaiting()));
+    t.clock.advance(1_000);
+    const refreshed = await refresh(user.refreshToken);
+    await blocker.commitTransaction();
+    await blocker.release();
+    expect((await answer).status).toBe(200);
+    expect((await refresh(refreshed.body.refresh_token as string)).status).toBe(200);
+  });
+
   it.each([
     ['suspended', 'is_active = false'],
     ['given another password', `password_hash = password_hash || 'x'`],
@@ -66,14 +94,7 @@ describe('sessions', () => {
       await blocker.query(`UPDATE users SET ${change} WHERE id = $1`, [user.id]);
       const body = { email: user.email, password: PASSWORD };
       const answer = t.http.from().post('/auth/login', { body });
-      const isWaiting = async (): Promise<boolean> => {
-        const [row] = await t.db.query<{ waiting: boolean }[]>(
-          `SELECT count(*) > 0 AS waiting FROM pg_stat_activity
-         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO sessions%'`,
-        );
-        return row?.waiting === true;
-      };
-      while (!(await isWaiting()));
+      while (!(await isLoginWaiting()));
       await blocker.commitTransaction();
       await blocker.release();
       expect((await answer).status).toBe(401);
