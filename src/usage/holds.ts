@@ -157,6 +157,8 @@ export class Holds implements OnApplicationShutdown {
     rows: readonly OpenRow[],
     verdicts: Map<Opening, ApiError | null>,
   ): void {
+    const isRoomForAll = rows.length === 0;
+    if (isRoomForAll) for (const opening of openings) verdicts.set(opening, null);
     for (const [index, opening] of openings.entries()) {
       const row = rows[index];
       if (row?.is_granted) verdicts.set(opening, null);

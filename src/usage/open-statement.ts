@@ -18,28 +18,36 @@ export interface Opening extends Capped {
 }
 
 /**
- * Sets aside the most that each call of a batch may consume, in the order of arrival, under the locks of the months'
- * rows: together with what is settled and held it never exceeds a cap. A call counts against those behind it even when
- * it is refused itself, so whoever was refused is asked again while he would fit alone. A call that has its hold
- * already, from a send whose answer was lost, keeps it and takes nothing more.
+ * Sets aside the most that each call of a batch may consume, under the locks of the months' rows: together with what is
+ * settled and held it never exceeds a cap. Where there is room for all of them, as nearly always, nothing else is asked.
+ * Otherwise each is judged, in the order of arrival; a call counts against those behind it even when it is refused
+ * itself, so whoever was refused is asked again while he would fit alone. A call that has its hold already, from a send
+ * whose answer was lost, keeps it and takes nothing more.
  */
 export const OPEN_SQL = `
   WITH asked AS (
-    SELECT asked.*, (held.id IS NOT NULL) AS is_held
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
-                $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::jsonb[])
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
+                         $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::jsonb[])
          WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
                                    expires_at, served_elsewhere, line_if_lost, position)
-    LEFT JOIN usage_holds AS held ON (held.user_id, held.id) = (asked.user_id, asked.id)
+  ), wanted AS (
+    SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd,
+           min(scope.token_cap) AS token_cap, min(usd_cap) AS usd_cap
+    FROM asked CROSS JOIN LATERAL (VALUES (user_id, token_cap, account_cap), (api_key_id, NULL, key_cap))
+                          AS scope (scope_id, token_cap, usd_cap)
+    WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3
   ), locked AS (
-    SELECT months.* FROM usage_months AS months
-    JOIN (SELECT DISTINCT user_id, scope_id, month
-          FROM asked CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)) AS wanted
-    USING (user_id, scope_id, month)
+    SELECT months.* FROM usage_months AS months JOIN wanted USING (user_id, scope_id, month)
     ORDER BY months.user_id, months.scope_id, months.month
     FOR UPDATE OF months
+  ), room AS (
+    SELECT bool_and(months.user_id IS NOT NULL
+                    AND (token_cap IS NULL OR months.tokens + held_tokens + wanted.tokens <= token_cap)
+                    AND (usd_cap IS NULL OR months.cost_usd + held_usd + wanted.cost_usd <= usd_cap)) AS is_for_all
+    FROM wanted LEFT JOIN locked AS months USING (user_id, scope_id, month)
   ), judged AS (
-    SELECT asked.*,
+    SELECT asked.id, position, asked.tokens, asked.cost_usd, key_cap, account_cap, token_cap,
+           (held.id IS NOT NULL) AS is_held,
            (account.user_id IS NOT NULL AND (asked.api_key_id IS NULL OR key.user_id IS NOT NULL)) AS is_known,
            account.tokens AS tokens_settled, account.held_tokens AS tokens_held,
            account.cost_usd AS account_settled, account.held_usd AS account_held,
@@ -47,14 +55,16 @@ export const OPEN_SQL = `
            sum(asked.tokens) OVER by_account AS tokens_asked, sum(asked.cost_usd) OVER by_account AS account_asked,
            sum(asked.cost_usd) OVER by_key AS key_asked
     FROM asked
+    LEFT JOIN usage_holds AS held ON (held.user_id, held.id) = (asked.user_id, asked.id)
     LEFT JOIN locked AS account
       ON (account.user_id, account.scope_id, account.month) = (asked.user_id, asked.user_id, asked.month)
     LEFT JOIN locked AS key
       ON (key.user_id, key.scope_id, key.month) = (asked.user_id, asked.api_key_id, asked.month)
+    WHERE NOT (SELECT is_for_all FROM room)
     WINDOW by_account AS (PARTITION BY asked.user_id, asked.month ORDER BY position),
            by_key AS (PARTITION BY asked.api_key_id, asked.month ORDER BY position)
   ), granted AS (
-    SELECT * FROM judged
+    SELECT id FROM judged
     WHERE is_known
       AND (token_cap IS NULL OR tokens_settled + tokens_held + tokens_asked <= token_cap)
       AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
@@ -62,7 +72,8 @@ export const OPEN_SQL = `
   ), held AS (
     INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
                              line_if_lost)
-    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere, line_if_lost FROM granted
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere, line_if_lost FROM asked
+    WHERE (SELECT is_for_all FROM room) OR id IN (SELECT id FROM granted)
     ON CONFLICT (user_id, id) DO NOTHING
     RETURNING user_id, api_key_id, month, tokens, cost_usd
   ), reserved AS (
@@ -87,7 +98,10 @@ export const MAKE_MONTHS_SQL = `
   ORDER BY 1, 2, 3
   ON CONFLICT DO NOTHING`;
 
-/** What {@link OPEN_SQL} answers for each call, in their order; the standings are those before the batch. */
+/**
+ * What {@link OPEN_SQL} answers for each call, in their order, unless there was room for all, when it answers nothing; the
+ * standings are those before the batch.
+ */
 export interface OpenRow {
   /** False: a month's row is missing, and nothing was decided. */
   readonly is_known: boolean;

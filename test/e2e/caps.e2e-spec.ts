@@ -83,6 +83,21 @@ describe('budgets and quotas', () => {
     },
   );
 
+  it(`M4: of 50 calls at once over two services, the ten run that the tokens of the plan have room for; ${ROUNDS} rounds`, async () => {
+    await Promise.all([t, other].map((app) => openAllConnections(app)));
+    const prompt = PROMPT.repeat(100);
+    for (let round = 0; round < ROUNDS; round++) {
+      const { key, userId } = await t.make.apiKey();
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, i) => generate(key, { prompt }, i % 2 ? t : other)),
+      );
+      const statuses = answers.map(({ status }) => status);
+      expect(statuses.filter((status) => status === 200)).toHaveLength(10);
+      expect(statuses.filter((status) => status === 402)).toHaveLength(40);
+      expect(await month(userId)).toMatchObject({ requests: '10', tokens: '10000', held_tokens: '0' });
+    }
+  });
+
   it('says which budget is in the way, how much is used and when it resets', async () => {
     t.clock.advance(Date.parse('2031-12-15T12:00:00Z') - t.clock.nowMs());
     const apiKey = await starterKey({ monthlyBudgetUsd: '0.001500' });

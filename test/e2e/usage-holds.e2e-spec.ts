@@ -263,6 +263,14 @@ describe('holds of backends that serve calls themselves', () => {
     expect(await hold(id)).toMatchObject({ status: 402, body: { code: 'budget_exceeded' } });
   });
 
+  it('shares the tokens of the plan with calls of this service', async () => {
+    const { id, key } = await t.make.apiKey();
+    const one = idOf(await hold(id, { input_tokens: 9_991 }));
+    expect(await generate(key)).toMatchObject({ status: 402, body: { code: 'quota_exceeded' } });
+    await end(one, 'release');
+    expect((await generate(key)).status).toBe(200);
+  });
+
   it('lets go of a hold that nobody ends in time; what comes later is reported as an event', async () => {
     const { id, userId, key } = await customer('0.001500');
     const one = idOf(await hold(id, { expires_in_seconds: 30 }));
