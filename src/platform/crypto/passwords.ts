@@ -6,10 +6,11 @@ import * as bcrypt from 'bcrypt';
 import pLimit from 'p-limit';
 import { CommonErrors } from '../../common/common.errors';
 import { ENV, type Env } from '../../config/env';
+import { lowerHashingPriority } from './hashing-threads';
 
 /** Hashes run on libuv's four threads, as name look-ups do: one of them stays free. */
 const THREADS_MAX = 3;
-/** About two seconds of work: whoever comes later is told to come back instead of waiting longer. */
+/** Two to three seconds of work: whoever comes later is told to come back instead of waiting longer. */
 const WAITING_MAX_PER_THREAD = 50;
 const BCRYPT_BYTES_MAX = 72;
 /** Never changed: what is looked up by its digest must have the same one for ever. */
@@ -21,7 +22,7 @@ const DIGEST_OPTIONS = {
   raw: true,
 } as const;
 
-/** Password hashing with argon2id, bounded: never more hashes at once than cores or threads, and a short queue. */
+/** Password hashing with argon2id, bounded: never more hashes at once than cores or threads, a short queue, and whatever answers goes first. */
 @Injectable()
 export class Passwords {
   private readonly atOnceMax = Math.min(availableParallelism(), THREADS_MAX);
@@ -36,7 +37,8 @@ export class Passwords {
       timeCost: env.ARGON2_TIME_COST,
       parallelism: 1,
     };
-    this.decoy = this.hash(randomBytes(16).toString('hex'));
+    // The pool's threads are there once the first hash is.
+    this.decoy = this.hash(randomBytes(16).toString('hex')).finally(lowerHashingPriority);
   }
 
   /** How many wait for their turn to be hashed. */
@@ -70,7 +72,7 @@ export class Passwords {
     return matches && candidate === hash;
   }
 
-  /** Whether a hash that just verified should be replaced: legacy bcrypt, or weaker than the settings now ask. */
+  /** Whether a hash that just verified should be replaced: legacy bcrypt, or made with other settings than now. */
   needsRehash(hash: string): boolean {
     return !hash.startsWith('$argon2id$') || argon2.needsRehash(hash, this.options);
   }
