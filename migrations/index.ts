@@ -23,6 +23,7 @@ import { PendingPlans1795363200000 } from './1795363200000-pending-plans';
 import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
 import { CheckoutReturnUrl1795364000000 } from './1795364000000-checkout-return-url';
 import { RoomForLastUse1795420000000 } from './1795420000000-room-for-last-use';
+import { EndOfHolds1795450000000 } from './1795450000000-end-of-holds';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -51,4 +52,5 @@ export const migrations = [
   KeysByState1795363311997,
   CheckoutReturnUrl1795364000000,
   RoomForLastUse1795420000000,
+  EndOfHolds1795450000000,
 ];

@@ -26,16 +26,20 @@ const IS_DUE = `
     WHERE (id NOT IN (SELECT unnest($23::uuid[])) OR id IN (SELECT line_id FROM named))
       AND (id NOT IN (SELECT unnest($25::uuid[])) OR id IN (SELECT id FROM freed))`;
 
-/** {@link CLOSE_SQL} for a batch with lines that may not be due, and for one without, which is spared their part. */
-const closeSql = (hasConditions: boolean): string => `
-  WITH freed AS (
-    DELETE FROM usage_holds
-    USING (SELECT user_id, id FROM usage_holds
-           JOIN unnest($17::uuid[], $18::uuid[]) AS ended (user_id, id) USING (user_id, id)
-           ORDER BY user_id, id FOR UPDATE OF usage_holds) AS ended
-    WHERE (usage_holds.user_id, usage_holds.id) = (ended.user_id, ended.id)
-    RETURNING usage_holds.user_id, usage_holds.id, api_key_id, month, tokens, cost_usd
-  ), ${hasConditions ? NAMED : ''}line AS (
+/** Ends the holds of the batch. The function pins the plan: PostgreSQL takes a table for empty that often is. */
+const FREED = `
+  freed AS (
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd FROM usage_holds_end($18::uuid[], $19::uuid[])
+  ), `;
+
+/** What ended holds take off their months. */
+const OF_FREED = `
+          UNION ALL
+          SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM freed`;
+
+/** {@link CLOSE_SQL} for a batch that has holds, or lines that may not be due; others are spared their part. */
+const closeSql = (hasHolds: boolean, hasConditions: boolean): string => `
+  WITH ${hasHolds ? FREED : ''}${hasConditions ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
                             price_version)
@@ -62,9 +66,7 @@ const closeSql = (hasConditions: boolean): string => `
     SELECT user_id, scope_id, month, sum(requests), sum(tokens), sum(cost_usd), sum(held_tokens), sum(held_usd)
     FROM (SELECT user_id, api_key_id, (date_trunc('month', created_at, 'UTC') AT TIME ZONE 'UTC')::date AS month,
                  1 AS requests, tokens_used AS tokens, cost_usd, 0 AS held_tokens, 0 AS held_usd
-          FROM line
-          UNION ALL
-          SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM freed) AS change
+          FROM line${hasHolds ? OF_FREED : ''}) AS change
     CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
     WHERE scope_id IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -81,13 +83,17 @@ const closeSql = (hasConditions: boolean): string => `
     ON CONFLICT (user_id, meter) DO UPDATE SET amount = kept.amount + excluded.amount
   )
   SELECT scope_id, month::text AS month, tokens, cost_usd, budget_alert, quota_alert FROM months
-  WHERE user_id = ANY($19::uuid[])`;
+  WHERE user_id = ANY($17::uuid[])`;
 
 /**
  * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
  * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
  */
-const CLOSE_SQL = { ofCalls: closeSql(false), withConditions: closeSql(true) };
+const CLOSE_SQL = {
+  ofCalls: closeSql(false, false),
+  withHolds: closeSql(true, false),
+  withConditions: closeSql(true, true),
+};
 
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
@@ -147,11 +153,12 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     plainArray(lines.map(({ createdAt }) => createdAt.toISOString())),
     plainArray(column('cachedTokens')),
     plainArray(column('priceVersion')),
-    plainArray(holds.map(({ userId }) => userId)),
-    plainArray(holds.map(({ id }) => id)),
     plainArray(closings.flatMap(({ capped }) => capped?.userId ?? [])),
   ];
-  if (events.length === 0 && lost.length === 0) return [CLOSE_SQL.ofCalls, parameters];
+  const hasConditions = events.length > 0 || lost.length > 0;
+  if (holds.length === 0 && !hasConditions) return [CLOSE_SQL.ofCalls, parameters];
+  const held = [plainArray(holds.map(({ userId }) => userId)), plainArray(holds.map(({ id }) => id))];
+  if (!hasConditions) return [CLOSE_SQL.withHolds, [...parameters, ...held]];
   const named = [
     events.map(({ reporterId }) => reporterId),
     events.map(({ identity }) => identity),
@@ -160,5 +167,5 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     // What is settled takes the place of what was held for it, or the cap would not hold.
     events.map(({ holdId }) => holdId),
   ];
-  return [CLOSE_SQL.withConditions, [...parameters, ...named, lost]];
+  return [CLOSE_SQL.withConditions, [...parameters, ...held, ...named, lost]];
 }

@@ -13,8 +13,9 @@ import { fittingTogether } from './fitting-together';
 import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
 import {
+  HOLD_ALL_SQL,
+  JUDGE_SQL,
   MAKE_MONTHS_SQL,
-  OPEN_SQL,
   openParameters,
   type Opening,
   type OpenRow,
@@ -174,17 +175,21 @@ export class Holds implements OnApplicationShutdown {
   /**
    * A broken connection leaves open whether the holds are there; whoever has one keeps it, so asking again is safe. What
    * the first send held while the second one waited, that one counts without knowing whose it is; the third one knows.
+   * @returns what was judged of each call; nothing when there was room for all.
    */
   private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
     const columns = openParameters(openings);
-    const send = (): Promise<OpenRow[]> => queryPrepared<OpenRow>(this.db, OPEN_SQL, columns);
+    const send = async (isAgain: boolean): Promise<OpenRow[]> => {
+      const [room] = await queryPrepared<{ is_for_all: boolean }>(this.db, HOLD_ALL_SQL, columns);
+      return room?.is_for_all ? [] : queryPrepared<OpenRow>(this.db, JUDGE_SQL, [...columns, isAgain]);
+    };
     try {
-      return await send();
+      return await send(false);
     } catch (error) {
       if (isDataError(error) || isLate(error)) throw error;
       for (const opening of openings) this.askedAgain.add(opening);
-      await send();
-      return send();
+      await send(true);
+      return send(true);
     }
   }
 

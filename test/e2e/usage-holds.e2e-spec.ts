@@ -187,7 +187,7 @@ describe('holds of backends that serve calls themselves', () => {
   /** Waits until as many statements that end holds wait for a row. */
   async function blocked(count: number): Promise<void> {
     const waiting = `SELECT FROM pg_stat_activity
-                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%DELETE FROM usage_holds%'`;
+                     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%usage_holds_end%'`;
     while ((await t.db.query<unknown[]>(waiting)).length < count);
   }
   const lock = (tx: EntityManager, userId: string, id: string): Promise<unknown[]> =>
