@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { ApiKey } from '../../src/api-keys/api-key.entity';
 import { NO_CAPS } from '../../src/usage/caps';
 import { Holds } from '../../src/usage/holds';
+import { closeStatement } from '../../src/usage/close-statement';
 import { Ledger } from '../../src/usage/ledger';
 import { PriceBook } from '../../src/usage/price-book';
 import { UsageLog } from '../../src/usage/usage-log.entity';
@@ -221,6 +222,19 @@ describe('holds of backends that serve calls themselves', () => {
     });
     await released;
     expect(await month(userId)).toEqual(monthOf(0));
+  });
+
+  it('finds the holds it ends by their key, also when PostgreSQL took the table for empty', async () => {
+    await t.db.query('VACUUM ANALYZE usage_holds');
+    const { id, userId } = await customer();
+    const held = { userId, id: idOf(await hold(id)) };
+    const scans = await t.db.transaction(async (tx) => {
+      await tx.query(...closeStatement([{ line: null, hold: held, capped: null }]));
+      return tx.query<unknown[]>(
+        `SELECT seq_scan::int, n_tup_del::int FROM pg_stat_xact_user_tables WHERE relname = 'usage_holds'`,
+      );
+    });
+    expect(scans).toEqual([{ seq_scan: 0, n_tup_del: 1 }]);
   });
 
   it('refuses to book more than is held, and keeps the hold', async () => {
