@@ -14,9 +14,10 @@ import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
 import {
   HOLD_ALL_SQL,
+  holdAllParameters,
   JUDGE_SQL,
+  judgeParameters,
   MAKE_MONTHS_SQL,
-  openParameters,
   type Opening,
   type OpenRow,
   standingsOf,
@@ -178,18 +179,18 @@ export class Holds implements OnApplicationShutdown {
    * @returns what was judged of each call; nothing when there was room for all.
    */
   private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
-    const columns = openParameters(openings);
-    const send = async (isAgain: boolean): Promise<OpenRow[]> => {
-      const [room] = await queryPrepared<{ is_for_all: boolean }>(this.db, HOLD_ALL_SQL, columns);
-      return room?.is_for_all ? [] : queryPrepared<OpenRow>(this.db, JUDGE_SQL, [...columns, isAgain]);
-    };
+    const judge = (mayBeHeld: boolean): Promise<OpenRow[]> =>
+      queryPrepared<OpenRow>(this.db, JUDGE_SQL, judgeParameters(openings, mayBeHeld));
     try {
-      return await send(false);
+      if (openings.some((opening) => this.askedAgain.has(opening))) return await judge(true);
+      const columns = holdAllParameters(openings);
+      const [room] = await queryPrepared<{ is_for_all: boolean }>(this.db, HOLD_ALL_SQL, columns);
+      return room?.is_for_all ? [] : await judge(false);
     } catch (error) {
       if (isDataError(error) || isLate(error)) throw error;
       for (const opening of openings) this.askedAgain.add(opening);
-      await send(true);
-      return send(true);
+      await judge(true);
+      return judge(true);
     }
   }
 

@@ -1,4 +1,4 @@
-import { formatUsd, parseUsd } from '../common/money';
+import { formatUsd, type NanoUsd, parseUsd } from '../common/money';
 import type { Capped, Most, Standings } from './caps';
 import { plainArray } from './plain-array';
 import type { ServedElsewhere } from './usage-hold.entity';
@@ -17,53 +17,36 @@ export interface Opening extends Capped {
   readonly lineIfLost?: UsageLog;
 }
 
-const ASKED = `
-  WITH asked AS (
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[], $7::numeric[],
-                         $8::numeric[], $9::bigint[], $10::timestamptz[], $11::jsonb[], $12::jsonb[])
-         WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, key_cap, account_cap, token_cap,
-                                   expires_at, served_elsewhere, line_if_lost, position)
-  ), wanted AS (
-    SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd,
-           min(scope.token_cap) AS token_cap, min(usd_cap) AS usd_cap
-    FROM asked CROSS JOIN LATERAL (VALUES (user_id, token_cap, account_cap), (api_key_id, NULL, key_cap))
-                          AS scope (scope_id, token_cap, usd_cap)
-    WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3
-  ), locked AS (
-    SELECT months.* FROM usage_months AS months JOIN wanted USING (user_id, scope_id, month)
-    ORDER BY months.user_id, months.scope_id, months.month
-    FOR UPDATE OF months
-  )`;
-
-/** Holds what was asked for where the condition is true. */
-const holdWhere = (condition: string): string => `
-  held AS (
-    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
-                             line_if_lost)
-    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere, line_if_lost FROM asked
-    WHERE ${condition}
-    ON CONFLICT (user_id, id) DO NOTHING
-    RETURNING user_id, api_key_id, month, tokens, cost_usd
-  ), reserved AS (
-    UPDATE usage_months AS months
-    SET held_tokens = months.held_tokens + held.tokens, held_usd = months.held_usd + held.cost_usd
-    FROM (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
-          FROM held CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
-          WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS held
-    WHERE (months.user_id, months.scope_id, months.month) = (held.user_id, held.scope_id, held.month)
-  )`;
-
 /**
  * Sets aside the most that each call of a batch may consume, if there is room for all of them, as nearly always: under
  * the locks of the months' rows, so that together with what is settled and held it never exceeds a cap. Otherwise, and
- * where a month's row is missing, it changes nothing.
+ * where a month's row is missing, it changes nothing. It is sent once: a call that has its hold already is an error.
  */
-export const HOLD_ALL_SQL = `${ASKED}, room AS (
-    SELECT bool_and(months.user_id IS NOT NULL
-                    AND (token_cap IS NULL OR months.tokens + held_tokens + wanted.tokens <= token_cap)
-                    AND (usd_cap IS NULL OR months.cost_usd + held_usd + wanted.cost_usd <= usd_cap)) AS is_for_all
-    FROM wanted LEFT JOIN locked AS months USING (user_id, scope_id, month)
-  ), ${holdWhere('(SELECT is_for_all FROM room)')}
+export const HOLD_ALL_SQL = `
+  WITH wanted AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::date[], $4::bigint[], $5::numeric[], $6::bigint[], $7::numeric[])
+                  AS wanted (user_id, scope_id, month, tokens, cost_usd, token_cap, usd_cap)
+  ), locked AS (
+    SELECT (token_cap IS NULL OR months.tokens + held_tokens + wanted.tokens <= token_cap)
+           AND (usd_cap IS NULL OR months.cost_usd + held_usd + wanted.cost_usd <= usd_cap) AS has_room
+    FROM usage_months AS months JOIN wanted USING (user_id, scope_id, month)
+    ORDER BY months.user_id, months.scope_id, months.month
+    FOR UPDATE OF months
+  ), room AS (
+    SELECT count(*) = cardinality($2) AND bool_and(has_room) AS is_for_all FROM locked
+  ), held AS (
+    INSERT INTO usage_holds (id, user_id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
+                             line_if_lost)
+    SELECT * FROM unnest($8::uuid[], $9::uuid[], $10::uuid[], $11::date[], $12::bigint[], $13::numeric[],
+                         $14::timestamptz[], $15::jsonb[], $16::jsonb[]) AS asked
+    WHERE (SELECT is_for_all FROM room)
+  ), reserved AS (
+    UPDATE usage_months AS months
+    SET held_tokens = months.held_tokens + wanted.tokens, held_usd = months.held_usd + wanted.cost_usd
+    FROM wanted
+    WHERE (months.user_id, months.scope_id, months.month) = (wanted.user_id, wanted.scope_id, wanted.month)
+      AND (SELECT is_for_all FROM room)
+  )
   SELECT is_for_all FROM room`;
 
 /**
@@ -72,7 +55,20 @@ export const HOLD_ALL_SQL = `${ASKED}, room AS (
  * again while he would fit alone. A call that has its hold already, from a send whose answer was lost, keeps it and
  * takes nothing more; $13 says that there may be such.
  */
-export const JUDGE_SQL = `${ASKED}, judged AS (
+export const JUDGE_SQL = `
+  WITH asked AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::date[], $5::bigint[], $6::numeric[],
+                         $7::timestamptz[], $8::jsonb[], $9::jsonb[], $10::numeric[], $11::numeric[], $12::bigint[])
+         WITH ORDINALITY AS asked (id, user_id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
+                                   line_if_lost, key_cap, account_cap, token_cap, position)
+  ), locked AS (
+    SELECT months.* FROM usage_months AS months
+    JOIN (SELECT DISTINCT user_id, scope_id, month
+          FROM asked CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)) AS wanted
+      USING (user_id, scope_id, month)
+    ORDER BY months.user_id, months.scope_id, months.month
+    FOR UPDATE OF months
+  ), judged AS (
     SELECT asked.id, position, asked.tokens, asked.cost_usd, key_cap, account_cap, token_cap,
            (held.id IS NOT NULL) AS is_held,
            (account.user_id IS NOT NULL AND (asked.api_key_id IS NULL OR key.user_id IS NOT NULL)) AS is_known,
@@ -95,7 +91,21 @@ export const JUDGE_SQL = `${ASKED}, judged AS (
       AND (token_cap IS NULL OR tokens_settled + tokens_held + tokens_asked <= token_cap)
       AND (account_cap IS NULL OR account_settled + account_held + account_asked <= account_cap)
       AND (key_cap IS NULL OR key_settled + key_held + key_asked <= key_cap)
-  ), ${holdWhere('id IN (SELECT id FROM granted)')}
+  ), held AS (
+    INSERT INTO usage_holds (user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere,
+                             line_if_lost)
+    SELECT user_id, id, api_key_id, month, tokens, cost_usd, expires_at, served_elsewhere, line_if_lost FROM asked
+    WHERE id IN (SELECT id FROM granted)
+    ON CONFLICT (user_id, id) DO NOTHING
+    RETURNING user_id, api_key_id, month, tokens, cost_usd
+  ), reserved AS (
+    UPDATE usage_months AS months
+    SET held_tokens = months.held_tokens + held.tokens, held_usd = months.held_usd + held.cost_usd
+    FROM (SELECT user_id, scope_id, month, sum(tokens) AS tokens, sum(cost_usd) AS cost_usd
+          FROM held CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
+          WHERE scope_id IS NOT NULL GROUP BY 1, 2, 3) AS held
+    WHERE (months.user_id, months.scope_id, months.month) = (held.user_id, held.scope_id, held.month)
+  )
   SELECT is_known, (is_held OR id IN (SELECT id FROM granted)) AS is_granted, tokens_settled, tokens_held,
          account_settled, account_held, key_settled, key_held
   FROM judged ORDER BY position`;
@@ -123,23 +133,90 @@ export interface OpenRow {
   readonly key_held: string;
 }
 
-/** The parameters of {@link HOLD_ALL_SQL}, and the first ones of {@link JUDGE_SQL}: a column each. */
-export function openParameters(openings: readonly Opening[]): unknown[] {
-  const usd = (amount: bigint | null): string | null => (amount === null ? null : formatUsd(amount));
+/** The parameters of {@link HOLD_ALL_SQL}: what the calls want of each month together, and the calls, a column each. */
+export function holdAllParameters(openings: readonly Opening[]): unknown[] {
+  const wanted = wantedOf(openings);
+  return [
+    plainArray(wanted.map(({ userId }) => userId)),
+    plainArray(wanted.map(({ scopeId }) => scopeId)),
+    plainArray(wanted.map(({ month }) => month)),
+    plainArray(wanted.map(({ tokens }) => `${tokens}`)),
+    plainArray(wanted.map(({ costNanoUsd }) => formatUsd(costNanoUsd))),
+    plainArray(wanted.map(({ tokenCap }) => tokenCap?.toString() ?? null)),
+    plainArray(wanted.map(({ usdCap }) => usdOf(usdCap))),
+    ...askedColumns(openings),
+  ];
+}
+
+/** The parameters of {@link JUDGE_SQL}: the calls, a column each. */
+export function judgeParameters(openings: readonly Opening[], mayBeHeld: boolean): unknown[] {
+  return [
+    ...askedColumns(openings),
+    plainArray(openings.map(({ caps }) => usdOf(caps.apiKeyUsd))),
+    plainArray(openings.map(({ caps }) => usdOf(caps.accountUsd))),
+    plainArray(openings.map(({ caps }) => caps.tokens?.toString() ?? null)),
+    mayBeHeld,
+  ];
+}
+
+function askedColumns(openings: readonly Opening[]): unknown[] {
   return [
     plainArray(openings.map(({ id }) => id)),
     plainArray(openings.map(({ userId }) => userId)),
     plainArray(openings.map(({ apiKeyId }) => apiKeyId)),
     plainArray(openings.map(({ month }) => month)),
-    plainArray(openings.map(({ most }) => String(most.tokens))),
-    plainArray(openings.map(({ most }) => usd(most.costNanoUsd))),
-    plainArray(openings.map(({ caps }) => usd(caps.apiKeyUsd))),
-    plainArray(openings.map(({ caps }) => usd(caps.accountUsd))),
-    plainArray(openings.map(({ caps }) => caps.tokens?.toString() ?? null)),
+    plainArray(openings.map(({ most }) => `${most.tokens}`)),
+    plainArray(openings.map(({ most }) => formatUsd(most.costNanoUsd))),
     plainArray(openings.map(({ expiresAt }) => expiresAt.toISOString())),
     openings.map(({ servedElsewhere }) => (servedElsewhere ? JSON.stringify(servedElsewhere) : null)),
     openings.map(({ lineIfLost }) => (lineIfLost ? JSON.stringify(lineIfLost) : null)),
   ];
+}
+
+/** What the calls of a batch want of a month of an account or a key, and the least it is limited to. */
+interface Wanted extends Most {
+  readonly userId: string;
+  readonly scopeId: string;
+  readonly month: string;
+  readonly tokenCap: bigint | null;
+  readonly usdCap: NanoUsd | null;
+}
+
+function wantedOf(openings: readonly Opening[]): Wanted[] {
+  const wanted = new Map<string, Wanted>();
+  const add = (
+    { userId, month, most }: Opening,
+    scopeId: string,
+    tokenCap: bigint | null,
+    usdCap: NanoUsd | null,
+  ): void => {
+    const name = `${scopeId} ${month}`;
+    const before = wanted.get(name);
+    wanted.set(name, {
+      userId,
+      scopeId,
+      month,
+      tokens: (before?.tokens ?? 0n) + most.tokens,
+      costNanoUsd: (before?.costNanoUsd ?? 0n) + most.costNanoUsd,
+      tokenCap: before ? lesser(before.tokenCap, tokenCap) : tokenCap,
+      usdCap: before ? lesser(before.usdCap, usdCap) : usdCap,
+    });
+  };
+  for (const opening of openings) {
+    const { userId, apiKeyId, caps } = opening;
+    add(opening, userId, caps.tokens, caps.accountUsd);
+    if (apiKeyId !== null) add(opening, apiKeyId, null, caps.apiKeyUsd);
+  }
+  return [...wanted.values()];
+}
+
+function lesser(one: bigint | null, other: bigint | null): bigint | null {
+  if (one === null || other === null) return one ?? other;
+  return one < other ? one : other;
+}
+
+function usdOf(amount: NanoUsd | null): string | null {
+  return amount === null ? null : formatUsd(amount);
 }
 
 export function standingsOf(row: OpenRow): Standings {
