@@ -10,7 +10,12 @@ import { onStage } from './support/stage.mjs';
  * npm run bench:login -- --rounds 8
  */
 const { values: options } = parseArgs({ options: { rounds: { type: 'string', default: '4' } } });
-const plan = { loginRounds: Number(options.rounds), loginSeconds: 3, stormSeconds: 6 };
+const plan = {
+  loginRounds: Number(options.rounds),
+  loginSeconds: 3,
+  stormRounds: Number(options.rounds),
+  stormSeconds: 6,
+};
 
 await onStage(async (stage) => {
   console.log(await describeMachine(stage.database));

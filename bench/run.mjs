@@ -21,6 +21,7 @@ const full = {
   warmUpSeconds: 3,
   loginRounds: 4,
   loginSeconds: 3,
+  stormRounds: 5,
   stormSeconds: 6,
   starts: 3,
 };
@@ -30,6 +31,7 @@ const quick = {
   warmUpSeconds: 1.2,
   loginRounds: 2,
   loginSeconds: 1.2,
+  stormRounds: 2,
   stormSeconds: 2,
   starts: 1,
 };

@@ -45,28 +45,35 @@ export async function measureLogins({ service, caller, directory, load, plan }) 
   warnOfFailures(logins);
 }
 
-/** Measures a steady trickle of metered calls, alone and while log-ins come as fast as they are answered. */
+/** Measures a steady trickle of metered calls, in turn alone and while log-ins come as fast as they are answered. */
 export async function measureStorm({ service, caller, load, plan }) {
-  const seconds = plan.stormSeconds;
+  const { stormRounds: rounds, stormSeconds: seconds } = plan;
   const call = { ...generateCall(service.url, caller.apiKey), ratePerSecond: CALLS_PER_SECOND, seconds };
-  const { subject: storm } = await startScript('load.mjs');
-  const calm = await load.ask('pace', call);
   const login = { ...loginCall(service.url, caller.credentials), connections: CALLERS, seconds };
-  const [logins, stormy] = await Promise.all([storm.ask('load', login), load.ask('pace', call)]);
+  const { subject: storm } = await startScript('load.mjs');
+  const calm = [];
+  const stormy = [];
+  const logins = [];
+  for (let round = 0; round < rounds; round++) {
+    calm.push(await load.ask('pace', call));
+    const [answered, called] = await Promise.all([storm.ask('load', login), load.ask('pace', call)]);
+    logins.push(answered);
+    stormy.push(called);
+  }
   await storm.stop();
   printTable(
-    `Metered calls at a steady ${CALLS_PER_SECOND} a second, ${seconds} s each`,
+    `Metered calls at a steady ${CALLS_PER_SECOND} a second, ${rounds} rounds of ${seconds} s each`,
     ['', 'p50 ms', 'p99 ms', 'of calm p99', 'bar'],
     [
-      ['calm', calm.p50Ms.toFixed(1), calm.p99Ms.toFixed(1), '', ''],
+      ['calm', spread(column(calm, 'p50Ms')), spread(column(calm, 'p99Ms')), '', ''],
       [
-        `during ${logins.perSecond.toFixed(0)} log-ins a second`,
-        stormy.p50Ms.toFixed(1),
-        stormy.p99Ms.toFixed(1),
-        (stormy.p99Ms / calm.p99Ms).toFixed(2),
+        `during ${spread(column(logins, 'perSecond'))} log-ins a second`,
+        spread(column(stormy, 'p50Ms')),
+        spread(column(stormy, 'p99Ms')),
+        ratio(stormy, calm, 'p99Ms'),
         '<= 3',
       ],
     ],
   );
-  warnOfFailures([calm, stormy, logins]);
+  warnOfFailures([...calm, ...stormy, ...logins]);
 }
