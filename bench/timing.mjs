@@ -1,6 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { parseArgs } from 'node:util';
+import argon2 from 'argon2';
 import { watchOthers } from './support/disturbance.mjs';
 import { describeMachine, median, percent, printTable } from './support/report.mjs';
 import { makeCaller, startService } from './support/service.mjs';
@@ -19,6 +20,11 @@ const PASSWORD = 'a good enough passphrase';
 /** What is asked of each address. */
 const routes = {
   login: { path: 'login', body: (email) => ({ email, password: 'not the right one' }) },
+  'login, hashed with 19 MiB': {
+    path: 'login',
+    body: (email) => ({ email, password: 'not the right one' }),
+    hash: { memoryCost: 19_456, timeCost: 2, parallelism: 1 },
+  },
   register: { path: 'register', body: (email) => ({ email, password: PASSWORD }) },
   reset: { path: 'password/reset', body: (email) => ({ email }) },
   resend: { path: 'verify-email/resend', body: (email) => ({ email }) },
@@ -33,7 +39,7 @@ await onStage(async (stage) => {
   const rows = [];
   for (const [name, route] of Object.entries(routes)) {
     // Of their own for each route, so that none has met a limit of its address before.
-    const known = await makeKnown(stage.database, pairs + WARM_UP);
+    const known = await makeKnown(stage.database, pairs + WARM_UP, route.hash);
     const unknown = known.map(() => someAddress());
     const ask = (email) => timeOf(agent, `${url}/api/v1/auth/${route.path}`, route.body(email));
     for (const email of [...known.splice(pairs), ...unknown.splice(pairs)]) await ask(email);
@@ -56,14 +62,14 @@ await onStage(async (stage) => {
   console.log(`  other programs took ${percent(shareOfOthers())} of the machine meanwhile`);
 });
 
-/** Accounts whose address is not proven yet, with the password hash of the bench's own. @returns their addresses. */
-async function makeKnown(database, count) {
+/** Accounts whose address is not proven yet, with the password hash of the bench's own or an older one. @returns their addresses. */
+async function makeKnown(database, count, hash) {
   const emails = Array.from({ length: count }, someAddress);
   await database.query(
     `INSERT INTO users (id, email, password_hash, is_active, is_verified, created_at, updated_at)
-     SELECT gen_random_uuid(), address, (SELECT password_hash FROM users WHERE email = 'bench@example.com'), true, false, now(), now()
+     SELECT gen_random_uuid(), address, coalesce($2, (SELECT password_hash FROM users WHERE email = 'bench@example.com')), true, false, now(), now()
      FROM unnest($1::text[]) AS address`,
-    [emails],
+    [emails, hash ? await argon2.hash(PASSWORD, hash) : null],
   );
   return emails;
 }

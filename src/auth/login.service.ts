@@ -132,7 +132,7 @@ export class LoginService {
   }
 
   /**
-   * Replaces a hash that is weaker than the settings ask, with the password that was just verified.
+   * Replaces a hash that was made with other settings than now, with the password that was just verified.
    * @returns false when the password has been changed meanwhile.
    */
   private async strengthenHash(user: User, password: string): Promise<boolean> {

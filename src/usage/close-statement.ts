@@ -29,7 +29,7 @@ const IS_DUE = `
 /** Ends the holds of the batch. The function pins the plan: PostgreSQL takes a table for empty that often is. */
 const FREED = `
   freed AS (
-    SELECT user_id, id, api_key_id, month, tokens, cost_usd FROM usage_holds_end($18::uuid[], $19::uuid[])
+    SELECT * FROM usage_holds_end($18::uuid[], $19::uuid[])
   ), `;
 
 /** What ended holds take off their months. */

@@ -136,9 +136,9 @@ export class Holds implements OnApplicationShutdown {
     const verdicts = new Map<Opening, ApiError | null>();
     let open = openings;
     while (open.length > 0) {
-      const rows = await this.turn(open, verdicts);
+      const rows = await this.turn(open, verdicts, open === openings);
       const together = fittingTogether(open, rows, verdicts);
-      if (together.length > 0) await this.turn(together, verdicts);
+      if (together.length > 0) await this.turn(together, verdicts, true);
       open = open.filter((opening) => !verdicts.has(opening));
     }
     return openings.map((opening) => verdicts.get(opening) ?? null);
@@ -147,8 +147,9 @@ export class Holds implements OnApplicationShutdown {
   private async turn(
     openings: readonly Opening[],
     verdicts: Map<Opening, ApiError | null>,
+    mayAllFit: boolean,
   ): Promise<readonly OpenRow[]> {
-    const rows = await this.ask(openings);
+    const rows = await this.ask(openings, mayAllFit);
     if (rows.some(({ is_known }) => !is_known)) await this.makeMonths(openings);
     this.decide(openings, rows, verdicts);
     return rows;
@@ -178,20 +179,25 @@ export class Holds implements OnApplicationShutdown {
    * the first send held while the second one waited, that one counts without knowing whose it is; the third one knows.
    * @returns what was judged of each call; nothing when there was room for all.
    */
-  private async ask(openings: readonly Opening[]): Promise<OpenRow[]> {
+  private async ask(openings: readonly Opening[], mayAllFit: boolean): Promise<OpenRow[]> {
     const judge = (mayBeHeld: boolean): Promise<OpenRow[]> =>
       queryPrepared<OpenRow>(this.db, JUDGE_SQL, judgeParameters(openings, mayBeHeld));
     try {
-      if (openings.some((opening) => this.askedAgain.has(opening))) return await judge(true);
-      const columns = holdAllParameters(openings);
-      const [room] = await queryPrepared<{ is_for_all: boolean }>(this.db, HOLD_ALL_SQL, columns);
-      return room?.is_for_all ? [] : await judge(false);
+      const mayBeHeld = openings.some((opening) => this.askedAgain.has(opening));
+      if (mayAllFit && !mayBeHeld && (await this.holdAll(openings))) return [];
+      return await judge(mayBeHeld);
     } catch (error) {
       if (isDataError(error) || isLate(error)) throw error;
       for (const opening of openings) this.askedAgain.add(opening);
       await judge(true);
       return judge(true);
     }
+  }
+
+  private async holdAll(openings: readonly Opening[]): Promise<boolean> {
+    const columns = holdAllParameters(openings);
+    const [room] = await queryPrepared<{ is_for_all: boolean }>(this.db, HOLD_ALL_SQL, columns);
+    return room?.is_for_all === true;
   }
 
   private async makeMonths(openings: readonly Opening[]): Promise<void> {

@@ -103,9 +103,13 @@ describe("the application's database role", () => {
     const owner = await createDataSource(t.databaseUrl).initialize();
     await owner.query('REVOKE ALL ON ALL TABLES IN SCHEMA public, pgboss FROM cortex_app');
     await owner.query('REVOKE ALL ON SCHEMA public, pgboss FROM cortex_app');
+    await owner.query(
+      'REVOKE ALL ON FUNCTION usage_logs_make_partition, usage_holds_end FROM cortex_app, PUBLIC',
+    );
     await expect(service.query('SELECT FROM users')).rejects.toThrow('permission denied');
     await migrate(owner, asApplication(t.databaseUrl));
     await owner.destroy();
+    await service.query(`SELECT usage_logs_make_partition(now()) FROM usage_holds_end('{}', '{}')`);
     const { token } = await t.make.user();
     const body = { name: 'after' };
     expect((await t.http.post('/auth/api-keys', { bearer: token, body })).status).toBe(200);

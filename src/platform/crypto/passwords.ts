@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { Inject, Injectable } from '@nestjs/common';
-import * as argon2 from 'argon2';
+import argon2, { type HashOptions } from 'argon2';
 import * as bcrypt from 'bcrypt';
 import pLimit from 'p-limit';
 import { CommonErrors } from '../../common/common.errors';
@@ -10,9 +10,11 @@ import { lowerHashingPriority } from './hashing-threads';
 
 /** Hashes run on libuv's four threads, as name look-ups do: one of them stays free. */
 const THREADS_MAX = 3;
-/** Two to three seconds of work: whoever comes later is told to come back instead of waiting longer. */
+/** Two to three seconds of work for threads that have their cores: whoever comes later is told to come back. */
 const WAITING_MAX_PER_THREAD = 50;
 const BCRYPT_BYTES_MAX = 72;
+/** Of argon2, for one lane (RFC 9106, 3.1). */
+const MEMORY_KIB_MIN = 8;
 /** Never changed: what is looked up by its digest must have the same one for ever. */
 const DIGEST_OPTIONS = {
   type: argon2.argon2id,
@@ -27,7 +29,7 @@ const DIGEST_OPTIONS = {
 export class Passwords {
   private readonly atOnceMax = Math.min(availableParallelism(), THREADS_MAX);
   private readonly limit = pLimit(this.atOnceMax);
-  private readonly options: argon2.HashOptions;
+  private readonly options: HashOptions;
   private readonly decoy: Promise<string>;
 
   constructor(@Inject(ENV) env: Pick<Env, 'ARGON2_MEMORY_KIB' | 'ARGON2_TIME_COST'>) {
@@ -61,14 +63,16 @@ export class Passwords {
 
   /**
    * Whether the password belongs to the hash, argon2id or legacy bcrypt. Without a hash (no such user) it takes
-   * the same time and answers false.
+   * the same time and answers false; so does a wrong password for a hash that was made with less than the settings ask.
    * @throws ApiError `service_unavailable` when the queue is full.
    */
   async verify(hash: string | undefined, password: string): Promise<boolean> {
     // bcrypt ignores what follows its 72nd byte: a longer password would open the account of its beginning.
     const isTooLong = hash?.startsWith('$2') === true && Buffer.byteLength(password) > BCRYPT_BYTES_MAX;
     const candidate = hash === undefined || isTooLong ? await this.decoy : hash;
-    const matches = await this.bounded(() => matchesHash(candidate, password));
+    const matches = await this.bounded(
+      async () => (await matchesHash(candidate, password)) || this.makeUpFor(candidate),
+    );
     return matches && candidate === hash;
   }
 
@@ -83,6 +87,16 @@ export class Passwords {
    */
   digest(code: string, salt: Buffer): Promise<Buffer> {
     return this.bounded(() => argon2.hash(code, { ...DIGEST_OPTIONS, salt }));
+  }
+
+  /** The rest of the work that a hash of today takes: argon2's grows with its memory and its passes. */
+  private async makeUpFor(hash: string): Promise<false> {
+    const [memoryKib, passes] = [/\bm=(\d+)/, /\bt=(\d+)/].map((part) => Number(part.exec(hash)?.[1]));
+    const { memoryCost = 0, timeCost = 1 } = this.options;
+    const missingKib = memoryCost - Math.ceil(((memoryKib ?? NaN) * (passes ?? NaN)) / timeCost);
+    // Of bcrypt it is not known (NaN).
+    if (missingKib >= MEMORY_KIB_MIN) await argon2.hash(hash, { ...this.options, memoryCost: missingKib });
+    return false;
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {

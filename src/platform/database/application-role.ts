@@ -61,6 +61,8 @@ export async function grantApplicationRights(tx: EntityManager, applicationUrl: 
       ({ name }) =>
         `GRANT ${restricted[name] ?? 'SELECT, INSERT, UPDATE, DELETE'} ON ${escapeIdentifier(name)} TO ${to}`,
     ),
+    // Where new functions are everybody's to call, as PostgreSQL has it, this changes nothing.
+    `GRANT EXECUTE ON FUNCTION usage_logs_make_partition, usage_holds_end TO ${to}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
     `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
   ];
