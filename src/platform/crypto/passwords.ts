@@ -1,5 +1,6 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import timers from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
 import argon2, { type HashOptions } from 'argon2';
 import * as bcrypt from 'bcrypt';
@@ -13,8 +14,8 @@ const THREADS_MAX = 3;
 /** Two to three seconds of work for threads that have their cores: whoever comes later is told to come back. */
 const WAITING_MAX_PER_THREAD = 50;
 const BCRYPT_BYTES_MAX = 72;
-/** Of argon2, for one lane (RFC 9106, 3.1). */
-const MEMORY_KIB_MIN = 8;
+/** So many hashes tell how long one takes now. */
+const DURATIONS_KEPT = 16;
 /** Never changed: what is looked up by its digest must have the same one for ever. */
 const DIGEST_OPTIONS = {
   type: argon2.argon2id,
@@ -31,6 +32,8 @@ export class Passwords {
   private readonly limit = pLimit(this.atOnceMax);
   private readonly options: HashOptions;
   private readonly decoy: Promise<string>;
+  /** Of the last hashes with today's settings, in milliseconds. */
+  private readonly durations: number[] = [];
 
   constructor(@Inject(ENV) env: Pick<Env, 'ARGON2_MEMORY_KIB' | 'ARGON2_TIME_COST'>) {
     this.options = {
@@ -53,7 +56,7 @@ export class Passwords {
    * @throws ApiError `service_unavailable` when the queue is full.
    */
   hash(password: string): Promise<string> {
-    return this.bounded(() => argon2.hash(password.normalize('NFKC'), this.options));
+    return this.bounded(() => this.timed(() => argon2.hash(password.normalize('NFKC'), this.options)));
   }
 
   /** A hash of a password that nobody knows. */
@@ -63,15 +66,16 @@ export class Passwords {
 
   /**
    * Whether the password belongs to the hash, argon2id or legacy bcrypt. Without a hash (no such user) it takes
-   * the same time and answers false; so does a wrong password for a hash that was made with less than the settings ask.
+   * the same time and answers false; so does a wrong password for a hash that takes less than the settings ask for.
    * @throws ApiError `service_unavailable` when the queue is full.
    */
   async verify(hash: string | undefined, password: string): Promise<boolean> {
     // bcrypt ignores what follows its 72nd byte: a longer password would open the account of its beginning.
     const isTooLong = hash?.startsWith('$2') === true && Buffer.byteLength(password) > BCRYPT_BYTES_MAX;
     const candidate = hash === undefined || isTooLong ? await this.decoy : hash;
-    const matches = await this.bounded(
-      async () => (await matchesHash(candidate, password)) || this.makeUpFor(candidate),
+    const check = (): Promise<boolean> => matchesHash(candidate, password);
+    const matches = await this.bounded(() =>
+      this.needsRehash(candidate) ? this.wrongNoSooner(check) : this.timed(check),
     );
     return matches && candidate === hash;
   }
@@ -89,14 +93,27 @@ export class Passwords {
     return this.bounded(() => argon2.hash(code, { ...DIGEST_OPTIONS, salt }));
   }
 
-  /** The rest of the work that a hash of today takes: argon2's grows with its memory and its passes. */
-  private async makeUpFor(hash: string): Promise<false> {
-    const [memoryKib, passes] = [/\bm=(\d+)/, /\bt=(\d+)/].map((part) => Number(part.exec(hash)?.[1]));
-    const { memoryCost = 0, timeCost = 1 } = this.options;
-    const missingKib = memoryCost - Math.ceil(((memoryKib ?? NaN) * (passes ?? NaN)) / timeCost);
-    // Of bcrypt it is not known (NaN).
-    if (missingKib >= MEMORY_KIB_MIN) await argon2.hash(hash, { ...this.options, memoryCost: missingKib });
-    return false;
+  private async timed<T>(work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    const result = await work();
+    this.durations.unshift(performance.now() - startedMs);
+    this.durations.splice(DURATIONS_KEPT);
+    return result;
+  }
+
+  /**
+   * Answers that a password is wrong when a check with today's settings would: after the time that one of the last ones
+   * took. It cannot be worked off instead, for half the memory takes less than half the time where it fits a cache.
+   */
+  private async wrongNoSooner(check: () => Promise<boolean>): Promise<boolean> {
+    const startedMs = performance.now();
+    const matches = await check();
+    // The first of the durations is the decoy's.
+    await this.decoy;
+    const durationMs = this.durations[randomInt(this.durations.length)] ?? 0;
+    const missingMs = Math.round(startedMs + durationMs - performance.now());
+    if (!matches && missingMs > 0) await timers.setTimeout(missingMs);
+    return matches;
   }
 
   private async bounded<T>(work: () => Promise<T>): Promise<T> {
