@@ -24,6 +24,7 @@ import { KeysByState1795363311997 } from './1795363311997-keys-by-state';
 import { CheckoutReturnUrl1795364000000 } from './1795364000000-checkout-return-url';
 import { RoomForLastUse1795420000000 } from './1795420000000-room-for-last-use';
 import { EndOfHolds1795450000000 } from './1795450000000-end-of-holds';
+import { DrawsOnHolds1795460000000 } from './1795460000000-draws-on-holds';
 
 /** Every migration, oldest first; `test/architecture.spec.ts` compares this list with the folder. */
 export const migrations = [
@@ -53,4 +54,5 @@ export const migrations = [
   CheckoutReturnUrl1795364000000,
   RoomForLastUse1795420000000,
   EndOfHolds1795450000000,
+  DrawsOnHolds1795460000000,
 ];

@@ -82,6 +82,6 @@ export class TrackingService {
       createdAt,
     };
     const caps = capsOf(principal);
-    await this.ledger.append(line, null, caps && { userId, apiKeyId, caps });
+    await this.ledger.append(line, { hold: null, draw: null, capped: caps && { userId, apiKeyId, caps } });
   }
 }

@@ -1,4 +1,5 @@
-import type { Capped } from './caps';
+import { formatUsd } from '../common/money';
+import type { Capped, Most } from './caps';
 import type { Opening } from './open-statement';
 import { plainArray } from './plain-array';
 import { NO_API_KEY } from './usage-hour.entity';
@@ -9,7 +10,7 @@ const NAMED = `
   named AS (
     INSERT INTO usage_events (user_id, identity, fingerprint, line_id)
     SELECT reporter_id, identity, fingerprint, line_id
-    FROM unnest($20::uuid[], $21::bytea[], $22::bytea[], $23::uuid[], $24::uuid[]) WITH ORDINALITY
+    FROM unnest($24::uuid[], $25::bytea[], $26::bytea[], $27::uuid[], $28::uuid[]) WITH ORDINALITY
          AS event (reporter_id, identity, fingerprint, line_id, hold_id, position)
     LEFT JOIN freed ON freed.id = event.hold_id
     WHERE event.hold_id IS NULL OR freed.id IS NOT NULL
@@ -23,22 +24,37 @@ const NAMED = `
  * was still there: it has the id of its hold.
  */
 const IS_DUE = `
-    WHERE (id NOT IN (SELECT unnest($23::uuid[])) OR id IN (SELECT line_id FROM named))
-      AND (id NOT IN (SELECT unnest($25::uuid[])) OR id IN (SELECT id FROM freed))`;
+    WHERE (id NOT IN (SELECT unnest($27::uuid[])) OR id IN (SELECT line_id FROM named))
+      AND (id NOT IN (SELECT unnest($29::uuid[])) OR id IN (SELECT id FROM freed))`;
 
-/** Ends the holds of the batch. The function pins the plan: PostgreSQL takes a table for empty that often is. */
+/** Ends the holds of the batch. The functions pin the plan: PostgreSQL takes a table for empty that often is. */
 const FREED = `
   freed AS (
-    SELECT * FROM usage_holds_end($18::uuid[], $19::uuid[])
+    SELECT * FROM usage_holds_end($22::uuid[], $23::uuid[])
   ), `;
 
-/** What ended holds take off their months. */
-const OF_FREED = `
-          UNION ALL
-          SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM freed`;
+/** Takes off shared holds what the lines consumed that drew on them: of lines that are written here, and no others. */
+const DRAWN = `
+  drawn AS (
+    SELECT drawn.*
+    FROM (SELECT array_agg(user_id) AS user_ids, array_agg(hold_id) AS hold_ids, array_agg(tokens) AS tokens,
+                 array_agg(cost_usd) AS costs_usd
+          FROM (SELECT user_id, hold_id, sum(draw.tokens)::bigint AS tokens, sum(draw.cost_usd) AS cost_usd
+                FROM unnest($18::uuid[], $19::uuid[], $20::bigint[], $21::numeric[])
+                     AS draw (line_id, hold_id, tokens, cost_usd)
+                JOIN line ON line.id = draw.line_id
+                GROUP BY 1, 2) AS draw) AS draws
+    CROSS JOIN LATERAL usage_holds_draw(user_ids, hold_ids, tokens, costs_usd) AS drawn
+    WHERE user_ids IS NOT NULL
+  ), `;
 
-/** {@link CLOSE_SQL} for a batch that has holds, or lines that may not be due; others are spared their part. */
-const closeSql = (hasHolds: boolean, hasConditions: boolean): string => `
+/** What holds that ended, or that lines drew on, take off their months. */
+const takenOff = (source: 'freed' | 'drawn'): string => `
+          UNION ALL
+          SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM ${source}`;
+
+/** {@link CLOSE_SQL} for a batch that has draws, holds, or lines that may not be due; others are spared their part. */
+const closeSql = (hasDraws: boolean, hasHolds: boolean, hasConditions: boolean): string => `
   WITH ${hasHolds ? FREED : ''}${hasConditions ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
@@ -48,9 +64,9 @@ const closeSql = (hasHolds: boolean, hasConditions: boolean): string => `
                          $15::int[], $16::int[])
                   AS asked (id)${hasConditions ? IS_DUE : ''}
     ON CONFLICT (user_id, id, created_at) DO NOTHING
-    RETURNING user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
+    RETURNING id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
-  ), hours AS (
+  ), ${hasDraws ? DRAWN : ''}hours AS (
     INSERT INTO usage_hours AS kept (user_id, hour, api_key_id, operation, provider, model,
                                      requests, input_tokens, output_tokens, cost_usd)
     SELECT user_id, date_trunc('hour', created_at, 'UTC'), coalesce(api_key_id, '${NO_API_KEY}'), operation,
@@ -66,7 +82,7 @@ const closeSql = (hasHolds: boolean, hasConditions: boolean): string => `
     SELECT user_id, scope_id, month, sum(requests), sum(tokens), sum(cost_usd), sum(held_tokens), sum(held_usd)
     FROM (SELECT user_id, api_key_id, (date_trunc('month', created_at, 'UTC') AT TIME ZONE 'UTC')::date AS month,
                  1 AS requests, tokens_used AS tokens, cost_usd, 0 AS held_tokens, 0 AS held_usd
-          FROM line${hasHolds ? OF_FREED : ''}) AS change
+          FROM line${hasDraws ? takenOff('drawn') : ''}${hasHolds ? takenOff('freed') : ''}) AS change
     CROSS JOIN LATERAL (VALUES (user_id), (api_key_id)) AS scope (scope_id)
     WHERE scope_id IS NOT NULL
     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -90,15 +106,18 @@ const closeSql = (hasHolds: boolean, hasConditions: boolean): string => `
  * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
  */
 const CLOSE_SQL = {
-  ofCalls: closeSql(false, false),
-  withHolds: closeSql(true, false),
-  withConditions: closeSql(true, true),
+  ofCalls: closeSql(false, false, false),
+  withDraws: closeSql(true, false, false),
+  withHolds: closeSql(true, true, false),
+  withConditions: closeSql(true, true, true),
 };
 
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
   readonly line: UsageLog | null;
   readonly hold: Held | null;
+  /** What its line takes off a hold that it shares with others, if any. */
+  readonly draw: Draw | null;
   /** Whom to tell when much of a cap is used; null: nobody. */
   readonly capped: Capped | null;
   /** Of a call that another service has served and reported. */
@@ -109,6 +128,12 @@ export interface Closing {
 
 /** What a call has set aside, by its name. */
 export type Held = Pick<Opening, 'userId' | 'id'>;
+
+/** What a call consumed of a hold that it shares with others. */
+export interface Draw {
+  readonly hold: Held;
+  readonly consumed: Most;
+}
 
 /** What makes a reported event the same as another. */
 export interface ReportedEvent {
@@ -134,6 +159,7 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
   const events = closings.flatMap(({ line, event, hold }) =>
     line && event ? { ...event, lineId: line.id, holdId: hold?.id ?? null } : [],
   );
+  const draws = closings.flatMap(({ line, draw }) => (line && draw ? { ...draw, lineId: line.id } : []));
   const lost = closings.flatMap(({ line, isLost }) => (line && isLost ? line.id : []));
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   const parameters = [
@@ -156,9 +182,16 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     plainArray(closings.flatMap(({ capped }) => capped?.userId ?? [])),
   ];
   const hasConditions = events.length > 0 || lost.length > 0;
-  if (holds.length === 0 && !hasConditions) return [CLOSE_SQL.ofCalls, parameters];
+  if (draws.length + holds.length === 0 && !hasConditions) return [CLOSE_SQL.ofCalls, parameters];
+  const drawn = [
+    plainArray(draws.map(({ lineId }) => lineId)),
+    plainArray(draws.map(({ hold }) => hold.id)),
+    plainArray(draws.map(({ consumed }) => `${consumed.tokens}`)),
+    plainArray(draws.map(({ consumed }) => formatUsd(consumed.costNanoUsd))),
+  ];
+  if (holds.length === 0 && !hasConditions) return [CLOSE_SQL.withDraws, [...parameters, ...drawn]];
   const held = [plainArray(holds.map(({ userId }) => userId)), plainArray(holds.map(({ id }) => id))];
-  if (!hasConditions) return [CLOSE_SQL.withHolds, [...parameters, ...held]];
+  if (!hasConditions) return [CLOSE_SQL.withHolds, [...parameters, ...drawn, ...held]];
   const named = [
     events.map(({ reporterId }) => reporterId),
     events.map(({ identity }) => identity),
@@ -167,5 +200,5 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     // What is settled takes the place of what was held for it, or the cap would not hold.
     events.map(({ holdId }) => holdId),
   ];
-  return [CLOSE_SQL.withConditions, [...parameters, ...held, ...named, lost]];
+  return [CLOSE_SQL.withConditions, [...parameters, ...drawn, ...held, ...named, lost]];
 }

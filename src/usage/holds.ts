@@ -41,6 +41,11 @@ export class Holds implements OnApplicationShutdown {
     isDataError,
     UsageErrors.ledgerBusy,
   );
+  private readonly openingAhead = new GroupCommit<Opening, boolean>(
+    async (openings) => (await this.judge(openings, false)).map(({ is_granted }) => is_granted),
+    isDataError,
+    UsageErrors.ledgerBusy,
+  );
   /** By id: of calls that failed, and that the database could not be told of yet. Would they expire, a stream were charged. */
   private readonly unreleased = new Map<string, { readonly hold: Held; readonly sinceMs: number }>();
   /** Calls that were asked for again, since the first answer was lost. */
@@ -77,6 +82,14 @@ export class Holds implements OnApplicationShutdown {
     if (refused) throw refused;
   }
 
+  /** Sets aside what calls to come may consume, where there is room. @returns whether there was. */
+  async openAhead(opening: Opening): Promise<boolean> {
+    return this.openingAhead.add(opening).catch(() => {
+      this.releaseLater(opening);
+      return false;
+    });
+  }
+
   /** Lets go of the hold of a call that failed; with the next sweep, when that cannot be written now. */
   async release(hold: Held): Promise<void> {
     await this.ledger.release(hold).catch(() => {
@@ -105,6 +118,7 @@ export class Holds implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
     await this.opening.drained();
+    await this.openingAhead.drained();
     await this.sweeping;
     await this.releaseAgain();
   }
@@ -180,18 +194,20 @@ export class Holds implements OnApplicationShutdown {
    * @returns what was judged of each call; nothing when there was room for all.
    */
   private async ask(openings: readonly Opening[], mayAllFit: boolean): Promise<OpenRow[]> {
-    const judge = (mayBeHeld: boolean): Promise<OpenRow[]> =>
-      queryPrepared<OpenRow>(this.db, JUDGE_SQL, judgeParameters(openings, mayBeHeld));
     try {
       const mayBeHeld = openings.some((opening) => this.askedAgain.has(opening));
       if (mayAllFit && !mayBeHeld && (await this.holdAll(openings))) return [];
-      return await judge(mayBeHeld);
+      return await this.judge(openings, mayBeHeld);
     } catch (error) {
       if (isDataError(error) || isLate(error)) throw error;
       for (const opening of openings) this.askedAgain.add(opening);
-      await judge(true);
-      return judge(true);
+      await this.judge(openings, true);
+      return this.judge(openings, true);
     }
+  }
+
+  private judge(openings: readonly Opening[], mayBeHeld: boolean): Promise<OpenRow[]> {
+    return queryPrepared<OpenRow>(this.db, JUDGE_SQL, judgeParameters(openings, mayBeHeld));
   }
 
   private async holdAll(openings: readonly Opening[]): Promise<boolean> {

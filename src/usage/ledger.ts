@@ -16,7 +16,6 @@ import {
   type ReportedEvent,
 } from './close-statement';
 import { GroupCommit } from './group-commit';
-import type { Opening } from './open-statement';
 import { Partitions } from './partitions';
 import { UsageEvent } from './usage-event.entity';
 import type { UsageLog } from './usage-log.entity';
@@ -37,6 +36,11 @@ export interface EventLine {
   /** Whom to tell when much of a cap is used. */
   readonly capped: Capped | null;
 }
+
+/** What a call had set aside, and who is told when much of his cap is used. */
+export type HeldFor = Pick<Closing, 'hold' | 'draw' | 'capped'>;
+
+const NOTHING_HELD: HeldFor = { hold: null, draw: null, capped: null };
 
 /** How a call ends with whose line something else is written. */
 interface ClosingWith extends Closing {
@@ -81,12 +85,11 @@ export class Ledger implements OnApplicationShutdown {
   }
 
   /**
-   * Resolves once the line is committed, and the call's hold is let go of with it.
-   * @param capped whom to tell when much of a cap is used.
+   * Resolves once the line is committed, and with it what becomes of what the call had set aside.
    * @throws ApiError `metering_busy` when the queue is full; nothing is written then.
    */
-  async append(line: UsageLog, hold: Opening | null = null, capped: Capped | null = hold): Promise<void> {
-    await this.closing.add({ line, hold, capped });
+  async append(line: UsageLog, held: HeldFor = NOTHING_HELD): Promise<void> {
+    await this.closing.add({ line, ...held });
   }
 
   /**
@@ -94,8 +97,8 @@ export class Ledger implements OnApplicationShutdown {
    * a commit whose outcome is unknown is tried again.
    * @throws ApiError what `together` refuses with.
    */
-  async appendWith(line: UsageLog, hold: Opening | null, together: ClosingWith['together']): Promise<void> {
-    await this.closingWith.add({ line, hold, capped: hold, together });
+  async appendWith(line: UsageLog, held: HeldFor, together: ClosingWith['together']): Promise<void> {
+    await this.closingWith.add({ line, ...held, together });
   }
 
   /**
@@ -104,7 +107,7 @@ export class Ledger implements OnApplicationShutdown {
    * @throws ApiError `metering_busy` when the queue has no room for all.
    */
   async report(events: readonly EventLine[]): Promise<(EventOutcome | null)[]> {
-    const results = await this.closing.addAll(events.map((one) => ({ ...one, hold: null })));
+    const results = await this.closing.addAll(events.map((one) => ({ ...one, hold: null, draw: null })));
     const isBooked = results.map((result) => {
       if (result.status === 'rejected' && !isDataError(result.reason)) throw result.reason;
       return result.status === 'fulfilled';
@@ -122,7 +125,7 @@ export class Ledger implements OnApplicationShutdown {
    * @throws ApiError `metering_busy`.
    */
   async settle(one: EventLine, hold: Held): Promise<EventOutcome | null> {
-    await this.closing.add({ ...one, hold });
+    await this.closing.add({ ...one, hold, draw: null });
     const [outcome = null] = await this.outcomesOf([one]);
     if (outcome?.status === 'created') this.count(one.line);
     return outcome;
@@ -136,7 +139,7 @@ export class Ledger implements OnApplicationShutdown {
 
   /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
   async release(hold: Held): Promise<void> {
-    await this.closing.add({ line: null, hold, capped: null });
+    await this.closing.add({ line: null, ...NOTHING_HELD, hold });
   }
 
   /**
@@ -144,7 +147,7 @@ export class Ledger implements OnApplicationShutdown {
    * @param line what the call left to be written for this case; nothing is when somebody has come back meanwhile.
    */
   async releaseLost(hold: Held, line: UsageLog | null): Promise<void> {
-    await this.closing.add({ line, hold, capped: null, isLost: true });
+    await this.closing.add({ line, ...NOTHING_HELD, hold, isLost: true });
   }
 
   /** Everything appended is written before the connections close. */

@@ -10,7 +10,9 @@ import { isLate } from '../platform/database/statement-limits';
 import { TakesIdempotencyKey } from '../platform/idempotency/idempotent';
 import { type Caps, capsOf, monthOf, NO_CAPS } from './caps';
 import type { Holds } from './holds';
-import type { Ledger } from './ledger';
+import type { Lease } from './lease';
+import type { Leases } from './leases';
+import type { HeldFor, Ledger } from './ledger';
 import type { Opening } from './open-statement';
 import type { PriceBook } from './price-book';
 import type { Consumption } from './pricing';
@@ -30,6 +32,7 @@ export type MeteredRequest = FastifyRequest & RequestState & { user: Principal }
 export interface Metering {
   readonly prices: PriceBook;
   readonly holds: Holds;
+  readonly leases: Leases;
   readonly ledger: Ledger;
   /** So long a call may take; what it holds is let go of later. */
   readonly holdSeconds: number;
@@ -39,6 +42,8 @@ export interface Metering {
 export class MeteredCall {
   private consumption: Consumption | undefined;
   private hold: Opening | null = null;
+  /** On which it has drawn what it holds; null: the hold is its own. */
+  private lease: Lease | null = null;
   private endUser: string | undefined;
   private costNanoUsd: NanoUsd = 0n;
   private priceVersion = 0;
@@ -70,7 +75,11 @@ export class MeteredCall {
   async reserve(most: Consumption): Promise<void> {
     const { user } = this.request;
     const caps = user.kind === 'api_key' ? capsOf(user) : null;
-    if (caps) await this.open(most, caps);
+    if (!caps) return;
+    const opening = this.opening(most, caps);
+    this.lease = this.metering.leases.draw(opening);
+    if (!this.lease) await this.metering.holds.open(opening);
+    this.hold = opening;
   }
 
   /**
@@ -83,12 +92,15 @@ export class MeteredCall {
     this.isStreamed = true;
     this.chargeEstimate(ifLost);
     const caps = (user.kind === 'api_key' && capsOf(user)) || NO_CAPS;
-    await this.open(most, caps, Object.assign(this.toLine(200), { ipAddress: null, userAgent: null }));
+    const lineIfLost = Object.assign(this.toLine(200), { ipAddress: null, userAgent: null });
+    const opening = this.opening(most, caps, lineIfLost);
+    await this.metering.holds.open(opening);
+    this.hold = opening;
   }
 
-  private async open(most: Consumption, caps: Caps, lineIfLost?: UsageLog): Promise<void> {
+  private opening(most: Consumption, caps: Caps, lineIfLost?: UsageLog): Opening {
     const { user } = this.request;
-    const opening: Opening = {
+    return {
       id: this.requestId,
       userId: user.userId,
       apiKeyId: user.kind === 'api_key' ? user.apiKeyId : null,
@@ -101,8 +113,6 @@ export class MeteredCall {
       expiresAt: new Date(this.startedAt.getTime() + this.metering.holdSeconds * 1_000),
       lineIfLost,
     };
-    await this.metering.holds.open(opening);
-    this.hold = opening;
   }
 
   /**
@@ -111,18 +121,29 @@ export class MeteredCall {
    */
   async settle(statusCode: number, together?: (tx: EntityManager) => Promise<void>): Promise<void> {
     const { ledger } = this.metering;
+    const { hold, lease } = this;
     const line = this.toLine(statusCode);
-    await (together ? ledger.appendWith(line, this.hold, together) : ledger.append(line, this.hold));
+    const write = (held: HeldFor): Promise<void> =>
+      together ? ledger.appendWith(line, held, together) : ledger.append(line, held);
+    if (!hold || !lease) {
+      await write({ hold, draw: null, capped: hold });
+      this.hold = null;
+      return;
+    }
     this.hold = null;
+    const consumed = { tokens: BigInt(line.tokensUsed), costNanoUsd: this.costNanoUsd };
+    await lease.settle(hold.most, consumed, (draw) => write({ hold: null, draw, capped: hold }));
   }
 
   /** Ends the call without a line: it failed. Who was told nothing by the database in time does not wait for it again. */
   async release(error?: unknown): Promise<void> {
-    const { hold } = this;
+    const { hold, lease } = this;
     const { holds } = this.metering;
     this.hold = null;
-    if (hold && isLate(error)) holds.releaseLater(hold);
-    else if (hold) await holds.release(hold);
+    if (!hold) return;
+    if (lease) lease.giveBack(hold.most);
+    else if (isLate(error)) holds.releaseLater(hold);
+    else await holds.release(hold);
   }
 
   /**

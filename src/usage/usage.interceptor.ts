@@ -4,6 +4,7 @@ import { Clock } from '../common/clock';
 import { ENV, type Env } from '../config/env';
 import { hasIdempotencyKey, IdempotentRuns, type KeepAnswer } from '../platform/idempotency/idempotent-runs';
 import { Holds } from './holds';
+import { Leases } from './leases';
 import { Ledger } from './ledger';
 import { MeteredCall, type MeteredRequest, type Metering } from './metered-call';
 import { PriceBook } from './price-book';
@@ -25,12 +26,14 @@ export class UsageInterceptor {
     private readonly runs: IdempotentRuns,
     ledger: Ledger,
     holds: Holds,
+    leases: Leases,
     prices: PriceBook,
     @Inject(ENV) env: Env,
   ) {
     this.metering = {
       ledger,
       holds,
+      leases,
       prices,
       holdSeconds: env.PROVIDER_TIMEOUT_SECONDS + HOLD_MARGIN_SECONDS,
     };

@@ -9,6 +9,7 @@ import { Alerts } from './alerts';
 import { BudgetController } from './budget.controller';
 import { BudgetService } from './budget.service';
 import { Holds } from './holds';
+import { Leases } from './leases';
 import { Ledger } from './ledger';
 import { Partitions } from './partitions';
 import { PriceBook } from './price-book';
@@ -52,6 +53,7 @@ import { UsageService } from './usage.service';
     Alerts,
     BudgetService,
     Holds,
+    Leases,
     Ledger,
     Partitions,
     PriceBook,

@@ -104,12 +104,14 @@ describe("the application's database role", () => {
     await owner.query('REVOKE ALL ON ALL TABLES IN SCHEMA public, pgboss FROM cortex_app');
     await owner.query('REVOKE ALL ON SCHEMA public, pgboss FROM cortex_app');
     await owner.query(
-      'REVOKE ALL ON FUNCTION usage_logs_make_partition, usage_holds_end FROM cortex_app, PUBLIC',
+      'REVOKE ALL ON FUNCTION usage_logs_make_partition, usage_holds_end, usage_holds_draw FROM cortex_app, PUBLIC',
     );
     await expect(service.query('SELECT FROM users')).rejects.toThrow('permission denied');
     await migrate(owner, asApplication(t.databaseUrl));
     await owner.destroy();
-    await service.query(`SELECT usage_logs_make_partition(now()) FROM usage_holds_end('{}', '{}')`);
+    await service.query(
+      `SELECT usage_logs_make_partition(now()) FROM usage_holds_end('{}', '{}'), usage_holds_draw('{}', '{}', '{}', '{}')`,
+    );
     const { token } = await t.make.user();
     const body = { name: 'after' };
     expect((await t.http.post('/auth/api-keys', { bearer: token, body })).status).toBe(200);

@@ -62,7 +62,7 @@ export async function grantApplicationRights(tx: EntityManager, applicationUrl: 
         `GRANT ${restricted[name] ?? 'SELECT, INSERT, UPDATE, DELETE'} ON ${escapeIdentifier(name)} TO ${to}`,
     ),
     // Where new functions are everybody's to call, as PostgreSQL has it, this changes nothing.
-    `GRANT EXECUTE ON FUNCTION usage_logs_make_partition, usage_holds_end TO ${to}`,
+    `GRANT EXECUTE ON FUNCTION usage_logs_make_partition, usage_holds_end, usage_holds_draw TO ${to}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
     `GRANT USAGE ON ALL SEQUENCES IN SCHEMA ${JOBS_SCHEMA} TO ${to}`,
   ];
