@@ -64,7 +64,7 @@ describe('room that is held ahead for busy keys', () => {
       const query = jest.spyOn(t.app.get(EntityManager), 'query');
       const answers = await Promise.all([1, 2, 3].map(() => generate(apiKey.key)));
       // The next lease may be asked for meanwhile, by the other statement.
-    const opened = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('is_for_all'));
+      const opened = query.mock.calls.filter(([sql]) => sqlOf(sql).includes('is_for_all'));
       query.mockRestore();
       expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
       expect(opened).toEqual([]);
