@@ -83,4 +83,11 @@ describe('a connection to the database', () => {
     expect(await other.query('SELECT count(*)::int AS count FROM written')).toEqual([{ count: 4 }]);
     await other.destroy();
   });
+
+  it('gives up a statement after its own limit when the sender has none', async () => {
+    const limited = await new DataSource(dataSourceOptions(database.url, 1, 200)).initialize();
+    await expect(limited.query('SELECT pg_sleep(10)')).rejects.toThrow('Query read timeout');
+    expect(await limited.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    await limited.destroy();
+  });
 });

@@ -32,11 +32,10 @@ export function dataSourceOptions(url: string, poolMax: number, statementMsMax?:
     extra: {
       max: poolMax,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      query_timeout: statementMsMax,
       keepAlive: true,
       onConnect: (client: Client) => {
         surviveBreaks(client);
-        limitStatements(client);
+        limitStatements(client, statementMsMax);
       },
     },
   };
