@@ -53,8 +53,11 @@ const takenOff = (source: 'freed' | 'drawn'): string => `
           UNION ALL
           SELECT user_id, api_key_id, month, 0, 0, 0, -tokens, -cost_usd FROM ${source}`;
 
-/** {@link CLOSE_SQL} for a batch that has draws, holds, or lines that may not be due; others are spared their part. */
-const closeSql = (hasDraws: boolean, hasHolds: boolean, hasConditions: boolean): string => `
+/**
+ * {@link CLOSE_SQL} for a batch that has draws, holds, or lines that may not be due; others are spared their part. To
+ * look whether each line is there already costs a tenth of the statement, so only what is sent again does.
+ */
+const closeSql = (attempt: Attempt, hasDraws: boolean, hasHolds: boolean, hasConditions: boolean): string => `
   WITH ${hasHolds ? FREED : ''}${hasConditions ? NAMED : ''}line AS (
     INSERT INTO usage_logs (id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens,
                             tokens_used, cost_usd, ip_address, user_agent, metadata, created_at, cached_tokens,
@@ -63,7 +66,7 @@ const closeSql = (hasDraws: boolean, hasHolds: boolean, hasConditions: boolean):
                          $9::int[], $10::numeric[], $11::text[], $12::text[], $13::jsonb[], $14::timestamptz[],
                          $15::int[], $16::int[])
                   AS asked (id)${hasConditions ? IS_DUE : ''}
-    ON CONFLICT (user_id, id, created_at) DO NOTHING
+    ${attempt === 'first' ? '' : 'ON CONFLICT (user_id, id, created_at) DO NOTHING'}
     RETURNING id, user_id, api_key_id, operation, provider, model, input_tokens, output_tokens, tokens_used, cost_usd,
               created_at
   ), ${hasDraws ? DRAWN : ''}hours AS (
@@ -101,16 +104,22 @@ const closeSql = (hasDraws: boolean, hasHolds: boolean, hasConditions: boolean):
   SELECT scope_id, month::text AS month, tokens, cost_usd, budget_alert, quota_alert FROM months
   WHERE user_id = ANY($17::uuid[])`;
 
+/** Whether a batch is sent for the first time; then it fails when one of its lines is there already. */
+export type Attempt = 'first' | 'again';
+
 /**
  * Ends a batch of calls: writes their ledger lines, and from the lines that it wrote, and no others, everything that is
- * summed up of them; lets go of the holds they had. Sent twice, it counts once. Rows are locked in order, so that two processes cannot wait for each other.
+ * summed up of them; lets go of the holds they had. Sent again, it counts once. Rows are locked in order, so that two
+ * processes cannot wait for each other.
  */
-const CLOSE_SQL = {
-  ofCalls: closeSql(false, false, false),
-  withDraws: closeSql(true, false, false),
-  withHolds: closeSql(true, true, false),
-  withConditions: closeSql(true, true, true),
-};
+const closeSqlFor = (attempt: Attempt) => ({
+  ofCalls: closeSql(attempt, false, false, false),
+  withDraws: closeSql(attempt, true, false, false),
+  withHolds: closeSql(attempt, true, true, false),
+  withConditions: closeSql(attempt, true, true, true),
+});
+
+const CLOSE_SQL = { first: closeSqlFor('first'), again: closeSqlFor('again') };
 
 /** How a call ends: with the line it leaves in the ledger, if any, and without the hold it had, if any. */
 export interface Closing {
@@ -153,7 +162,11 @@ export interface CapMonth {
 }
 
 /** The statement that closes a batch, and its parameters: a column each. */
-export function closeStatement(closings: readonly Closing[]): [sql: string, parameters: unknown[]] {
+export function closeStatement(
+  closings: readonly Closing[],
+  attempt: Attempt,
+): [sql: string, parameters: unknown[]] {
+  const sql = CLOSE_SQL[attempt];
   const lines = closings.flatMap(({ line }) => line ?? []);
   const holds = closings.flatMap(({ hold }) => hold ?? []);
   const events = closings.flatMap(({ line, event, hold }) =>
@@ -182,16 +195,16 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     plainArray(closings.flatMap(({ capped }) => capped?.userId ?? [])),
   ];
   const hasConditions = events.length > 0 || lost.length > 0;
-  if (draws.length + holds.length === 0 && !hasConditions) return [CLOSE_SQL.ofCalls, parameters];
+  if (draws.length + holds.length === 0 && !hasConditions) return [sql.ofCalls, parameters];
   const drawn = [
     plainArray(draws.map(({ lineId }) => lineId)),
     plainArray(draws.map(({ hold }) => hold.id)),
     plainArray(draws.map(({ consumed }) => `${consumed.tokens}`)),
     plainArray(draws.map(({ consumed }) => formatUsd(consumed.costNanoUsd))),
   ];
-  if (holds.length === 0 && !hasConditions) return [CLOSE_SQL.withDraws, [...parameters, ...drawn]];
+  if (holds.length === 0 && !hasConditions) return [sql.withDraws, [...parameters, ...drawn]];
   const held = [plainArray(holds.map(({ userId }) => userId)), plainArray(holds.map(({ id }) => id))];
-  if (!hasConditions) return [CLOSE_SQL.withHolds, [...parameters, ...drawn, ...held]];
+  if (!hasConditions) return [sql.withHolds, [...parameters, ...drawn, ...held]];
   const named = [
     events.map(({ reporterId }) => reporterId),
     events.map(({ identity }) => identity),
@@ -200,5 +213,5 @@ export function closeStatement(closings: readonly Closing[]): [sql: string, para
     // What is settled takes the place of what was held for it, or the cap would not hold.
     events.map(({ holdId }) => holdId),
   ];
-  return [CLOSE_SQL.withConditions, [...parameters, ...drawn, ...held, ...named, lost]];
+  return [sql.withConditions, [...parameters, ...drawn, ...held, ...named, lost]];
 }

@@ -9,6 +9,7 @@ import { Traces } from '../platform/observability/traces';
 import { Alerts } from './alerts';
 import type { Capped } from './caps';
 import {
+  type Attempt,
   type CapMonth,
   closeStatement,
   type Closing,
@@ -20,7 +21,7 @@ import { Partitions } from './partitions';
 import { UsageEvent } from './usage-event.entity';
 import type { UsageLog } from './usage-log.entity';
 import { UsageErrors } from './usage.errors';
-import { isDataError, isPartitionMissing } from './write-errors';
+import { isDataError, isPartitionMissing, isThereAlready } from './write-errors';
 
 /** What becomes of a reported event: it is booked now, was booked before as it is, or was booked before and said something else. */
 export interface EventOutcome {
@@ -158,7 +159,7 @@ export class Ledger implements OnApplicationShutdown {
 
   private async close(
     closings: readonly Closing[],
-    write = () => queryPrepared<CapMonth>(this.db, ...closeStatement(closings)),
+    write = (attempt: Attempt) => queryPrepared<CapMonth>(this.db, ...closeStatement(closings, attempt)),
   ): Promise<[]> {
     const startedMs = performance.now();
     const months = await this.traces.span(
@@ -175,10 +176,10 @@ export class Ledger implements OnApplicationShutdown {
   }
 
   private closeWith(closings: readonly ClosingWith[]): Promise<[]> {
-    return this.close(closings, () =>
+    return this.close(closings, (attempt) =>
       this.db.transaction(async (tx) => {
         for (const { together } of closings) await together(tx);
-        return tx.query<CapMonth[]>(...closeStatement(closings));
+        return tx.query<CapMonth[]>(...closeStatement(closings, attempt));
       }),
     );
   }
@@ -207,15 +208,18 @@ export class Ledger implements OnApplicationShutdown {
     this.costUsd.inc(Math.max(0, Number(costUsd)));
   }
 
-  private async send(closings: readonly Closing[], write: () => Promise<CapMonth[]>): Promise<CapMonth[]> {
+  private async send(
+    closings: readonly Closing[],
+    write: (attempt: Attempt) => Promise<CapMonth[]>,
+  ): Promise<CapMonth[]> {
     try {
-      return await write();
+      return await write('first');
     } catch (error) {
       if (isPartitionMissing(error))
         await this.partitions.make(closings.flatMap(({ line }) => line?.createdAt ?? []));
-      else if (isItemsFault(error) || isLate(error)) throw error;
+      else if (!isThereAlready(error) && (isItemsFault(error) || isLate(error))) throw error;
       // A broken connection leaves open whether the batch was committed; ids and times are fixed, so this is safe.
-      return write();
+      return write('again');
     }
   }
 }

@@ -11,6 +11,11 @@ export function isPartitionMissing(error: unknown): boolean {
   return code === '23514' && constraint === undefined;
 }
 
+/** A line has a name that another one has: somebody has written it, say for a process that was taken for dead. */
+export function isThereAlready(error: unknown): boolean {
+  return driverError(error).code === '23505';
+}
+
 function driverError(error: unknown): { code?: string; constraint?: string } {
   return error instanceof QueryFailedError
     ? (error.driverError as { code?: string; constraint?: string })

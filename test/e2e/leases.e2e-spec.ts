@@ -198,9 +198,9 @@ describe('room that is held ahead for busy keys', () => {
       const hold = await openHold();
       const lines = [lineOf(hold), lineOf(hold)];
       const closings = lines.map((line) => ({ line, hold: null, draw: { hold, consumed }, capped: null }));
-      await t.db.query(...closeStatement(closings.slice(0, 1)));
-      await t.db.query(...closeStatement(closings));
-      await t.db.query(...closeStatement(closings));
+      await t.db.query(...closeStatement(closings.slice(0, 1), 'first'));
+      await t.db.query(...closeStatement(closings, 'again'));
+      await t.db.query(...closeStatement(closings, 'again'));
       for (const scopeId of [hold.userId, hold.apiKeyId])
         expect(await month(scopeId)).toEqual({
           requests: 3,
@@ -216,7 +216,7 @@ describe('room that is held ahead for busy keys', () => {
       const hold = await openHold();
       await t.app.get(Holds, { strict: false }).release(hold);
       const draw = { hold, consumed };
-      await t.db.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }]));
+      await t.db.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }], 'first'));
       expect(await month(hold.apiKeyId)).toEqual({ requests: 2, tokens: 20, held_tokens: 0, held_usd: 0 });
     });
 
@@ -232,7 +232,7 @@ describe('room that is held ahead for busy keys', () => {
           )[0];
         const start = await scans();
         const draw = { hold, consumed };
-        await tx.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }]));
+        await tx.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }], 'first'));
         return [start, await scans()];
       });
       expect(after).toEqual({ seq: before?.seq, updated: (before?.updated ?? 0) + 1 });

@@ -141,7 +141,7 @@ describe('archiving the ledger', () => {
     await append([at('2024-01-05T00:00:00Z')]);
     const writer = t.db.dataSource.createQueryRunner();
     await writer.startTransaction();
-    await writer.query(...closeStatement([{ line: late, hold: null, draw: null, capped: null }]));
+    await writer.query(...closeStatement([{ line: late, hold: null, draw: null, capped: null }], 'first'));
     const refused = expect(archive('2024-02')).rejects.toThrow(
       'usage_logs_2024_01 holds 2 lines and its file 1',
     );
@@ -163,7 +163,7 @@ describe('archiving the ledger', () => {
     await untilArchiverWaits();
     await t.db.transaction(async (tx) => {
       await tx.query(`SET LOCAL lock_timeout = '500ms'`);
-      await tx.query(...closeStatement([{ line: usageLine(), hold: null, draw: null, capped: null }]));
+      await tx.query(...closeStatement([{ line: usageLine(), hold: null, draw: null, capped: null }], 'first'));
     });
     await writer.commitTransaction();
     await writer.release();

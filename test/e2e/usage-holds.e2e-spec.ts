@@ -237,7 +237,7 @@ describe('holds of backends that serve calls themselves', () => {
           )
         )[0];
       const start = await scans();
-      await tx.query(...closeStatement([{ line: null, hold: held, draw: null, capped: null }]));
+      await tx.query(...closeStatement([{ line: null, hold: held, draw: null, capped: null }], 'first'));
       return [start, await scans()];
     });
     expect(after).toEqual({ seq: before?.seq, deleted: (before?.deleted ?? 0) + 1 });
