@@ -4,7 +4,7 @@ import { EntityManager } from 'typeorm';
 import { Clock } from '../common/clock';
 import { LOG } from '../common/log-token';
 
-const WRITE_AFTER_MS = 1_000;
+const WRITE_AFTER_MS = 5_000;
 
 /** Rows are locked in order, so that two processes cannot wait for each other. */
 const WRITE_SQL = `
@@ -26,8 +26,8 @@ const WRITE_SQL = `
 /** When keys and their secrets were last used: gathered in memory, written by one statement a second however many requests there are. */
 @Injectable()
 export class KeyUses implements OnApplicationShutdown {
-  /** By the id of the version. */
-  private seen = new Map<string, Date>();
+  /** By the id of the version, in milliseconds since the Unix epoch. */
+  private seen = new Map<string, number>();
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -38,7 +38,7 @@ export class KeyUses implements OnApplicationShutdown {
 
   /** Notes that a request showed a secret. */
   note(versionId: string): void {
-    this.seen.set(versionId, this.clock.now());
+    this.seen.set(versionId, this.clock.nowMs());
     this.timer ??= setTimeout(() => void this.writeInBackground(), WRITE_AFTER_MS).unref();
   }
 
@@ -50,7 +50,7 @@ export class KeyUses implements OnApplicationShutdown {
     if (seen.size === 0) return;
     this.seen = new Map();
     try {
-      await this.db.query(WRITE_SQL, [[...seen.keys()], [...seen.values()]]);
+      await this.db.query(WRITE_SQL, [[...seen.keys()], Array.from(seen.values(), (ms) => new Date(ms))]);
     } catch (error) {
       // They go with the next write; what was seen since is newer.
       this.seen = new Map([...seen, ...this.seen]);
