@@ -163,7 +163,9 @@ describe('archiving the ledger', () => {
     await untilArchiverWaits();
     await t.db.transaction(async (tx) => {
       await tx.query(`SET LOCAL lock_timeout = '500ms'`);
-      await tx.query(...closeStatement([{ line: usageLine(), hold: null, draw: null, capped: null }], 'first'));
+      await tx.query(
+        ...closeStatement([{ line: usageLine(), hold: null, draw: null, capped: null }], 'first'),
+      );
     });
     await writer.commitTransaction();
     await writer.release();
