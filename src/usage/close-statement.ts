@@ -10,7 +10,7 @@ const NAMED = `
   named AS (
     INSERT INTO usage_events (user_id, identity, fingerprint, line_id)
     SELECT reporter_id, identity, fingerprint, line_id
-    FROM unnest($24::uuid[], $25::bytea[], $26::bytea[], $27::uuid[], $28::uuid[]) WITH ORDINALITY
+    FROM unnest($25::uuid[], $26::bytea[], $27::bytea[], $28::uuid[], $29::uuid[]) WITH ORDINALITY
          AS event (reporter_id, identity, fingerprint, line_id, hold_id, position)
     LEFT JOIN freed ON freed.id = event.hold_id
     WHERE event.hold_id IS NULL OR freed.id IS NOT NULL
@@ -24,25 +24,29 @@ const NAMED = `
  * was still there: it has the id of its hold.
  */
 const IS_DUE = `
-    WHERE (id NOT IN (SELECT unnest($27::uuid[])) OR id IN (SELECT line_id FROM named))
-      AND (id NOT IN (SELECT unnest($29::uuid[])) OR id IN (SELECT id FROM freed))`;
+    WHERE (id NOT IN (SELECT unnest($28::uuid[])) OR id IN (SELECT line_id FROM named))
+      AND (id NOT IN (SELECT unnest($30::uuid[])) OR id IN (SELECT id FROM freed))`;
 
 /** Ends the holds of the batch. The functions pin the plan: PostgreSQL takes a table for empty that often is. */
 const FREED = `
   freed AS (
-    SELECT * FROM usage_holds_end($22::uuid[], $23::uuid[])
+    SELECT * FROM usage_holds_end($23::uuid[], $24::uuid[])
   ), `;
 
-/** Takes off shared holds what the lines consumed that drew on them: of lines that are written here, and no others. */
+/**
+ * Takes off shared holds what the lines consumed that drew on them, of lines that are written here and no others; and
+ * what no line will draw any more.
+ */
 const DRAWN = `
   drawn AS (
     SELECT drawn.*
     FROM (SELECT array_agg(user_id) AS user_ids, array_agg(hold_id) AS hold_ids, array_agg(tokens) AS tokens,
                  array_agg(cost_usd) AS costs_usd
-          FROM (SELECT user_id, hold_id, sum(draw.tokens)::bigint AS tokens, sum(draw.cost_usd) AS cost_usd
-                FROM unnest($18::uuid[], $19::uuid[], $20::bigint[], $21::numeric[])
-                     AS draw (line_id, hold_id, tokens, cost_usd)
-                JOIN line ON line.id = draw.line_id
+          FROM (SELECT draw.user_id, hold_id, sum(draw.tokens)::bigint AS tokens, sum(draw.cost_usd) AS cost_usd
+                FROM unnest($18::uuid[], $19::uuid[], $20::uuid[], $21::bigint[], $22::numeric[])
+                     AS draw (line_id, user_id, hold_id, tokens, cost_usd)
+                LEFT JOIN line ON line.id = draw.line_id
+                WHERE draw.line_id IS NULL OR line.id IS NOT NULL
                 GROUP BY 1, 2) AS draw) AS draws
     CROSS JOIN LATERAL usage_holds_draw(user_ids, hold_ids, tokens, costs_usd) AS drawn
     WHERE user_ids IS NOT NULL
@@ -125,7 +129,7 @@ const CLOSE_SQL = { first: closeSqlFor('first'), again: closeSqlFor('again') };
 export interface Closing {
   readonly line: UsageLog | null;
   readonly hold: Held | null;
-  /** What its line takes off a hold that it shares with others, if any. */
+  /** What is taken off a hold that it shares with others, if anything: with its line, or without one. */
   readonly draw: Draw | null;
   /** Whom to tell when much of a cap is used; null: nobody. */
   readonly capped: Capped | null;
@@ -138,10 +142,10 @@ export interface Closing {
 /** What a call has set aside, by its name. */
 export type Held = Pick<Opening, 'userId' | 'id'>;
 
-/** What a call consumed of a hold that it shares with others. */
+/** What is taken off a hold that calls share. */
 export interface Draw {
   readonly hold: Held;
-  readonly consumed: Most;
+  readonly taken: Most;
 }
 
 /** What makes a reported event the same as another. */
@@ -172,7 +176,10 @@ export function closeStatement(
   const events = closings.flatMap(({ line, event, hold }) =>
     line && event ? { ...event, lineId: line.id, holdId: hold?.id ?? null } : [],
   );
-  const draws = closings.flatMap(({ line, draw }) => (line && draw ? { ...draw, lineId: line.id } : []));
+  // Whether it was taken already is seen by the line. Without one it may have been, so it is not taken again.
+  const draws = closings.flatMap(({ line, draw }) =>
+    draw && (line || attempt === 'first') ? { ...draw, lineId: line?.id ?? null } : [],
+  );
   const lost = closings.flatMap(({ line, isLost }) => (line && isLost ? line.id : []));
   const column = <K extends keyof UsageLog>(name: K): UsageLog[K][] => lines.map((line) => line[name]);
   const parameters = [
@@ -198,9 +205,10 @@ export function closeStatement(
   if (draws.length + holds.length === 0 && !hasConditions) return [sql.ofCalls, parameters];
   const drawn = [
     plainArray(draws.map(({ lineId }) => lineId)),
+    plainArray(draws.map(({ hold }) => hold.userId)),
     plainArray(draws.map(({ hold }) => hold.id)),
-    plainArray(draws.map(({ consumed }) => `${consumed.tokens}`)),
-    plainArray(draws.map(({ consumed }) => formatUsd(consumed.costNanoUsd))),
+    plainArray(draws.map(({ taken }) => `${taken.tokens}`)),
+    plainArray(draws.map(({ taken }) => formatUsd(taken.costNanoUsd))),
   ];
   if (holds.length === 0 && !hasConditions) return [sql.withDraws, [...parameters, ...drawn]];
   const held = [plainArray(holds.map(({ userId }) => userId)), plainArray(holds.map(({ id }) => id))];

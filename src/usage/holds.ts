@@ -8,7 +8,7 @@ import { queryPrepared } from '../platform/database/prepared-statements';
 import { isLate } from '../platform/database/statement-limits';
 import { Alerts } from './alerts';
 import { capInTheWay, refusal } from './caps';
-import type { Held } from './close-statement';
+import type { Draw, Held } from './close-statement';
 import { fittingTogether } from './fitting-together';
 import { GroupCommit } from './group-commit';
 import { Ledger } from './ledger';
@@ -95,6 +95,11 @@ export class Holds implements OnApplicationShutdown {
     await this.ledger.release(hold).catch(() => {
       this.releaseLater(hold);
     });
+  }
+
+  /** Lets go of a part of a hold; together with the rest of it, when that cannot be written now. */
+  async releasePart(part: Draw): Promise<void> {
+    await this.ledger.releasePart(part).catch(() => undefined);
   }
 
   /**

@@ -17,12 +17,13 @@ export class Lease {
   /**
    * @param hold granted already, under the caps that it names.
    * @param calls so many it is for.
-   * @param letGo is called once, when no call will draw on it any more and none is under way.
+   * @param letGo is called when no call will draw on it any more: with what those under way leave of it, and once none is
+   * under way with null, for all that remains.
    */
   constructor(
     readonly hold: Opening,
     readonly calls: number,
-    private readonly letGo: (hold: Opening) => void,
+    private readonly letGo: (hold: Opening, part: Most | null) => void,
   ) {
     this.tokens = hold.most.tokens;
     this.costNanoUsd = hold.most.costNanoUsd;
@@ -62,15 +63,15 @@ export class Lease {
 
   /**
    * Ends a call that has drawn with its line.
-   * @param write writes the line with what it takes off the hold. Of a line that may be there or not, all that the call
-   * could consume stays held.
+   * @param write writes the line with what it takes off the hold: what the call consumed, and what it leaves as well when
+   * nobody will draw on that. Of a line that may be there or not, all that the call could consume stays held.
    */
   async settle(most: Most, consumed: Most, write: (draw: Draw) => Promise<void>): Promise<void> {
-    const part = least(most, consumed);
+    const taken = this.isRetired ? most : least(most, consumed);
     let left = NOTHING;
     try {
-      await write({ hold: this.hold, consumed: part });
-      left = { tokens: most.tokens - part.tokens, costNanoUsd: most.costNanoUsd - part.costNanoUsd };
+      await write({ hold: this.hold, taken });
+      left = { tokens: most.tokens - taken.tokens, costNanoUsd: most.costNanoUsd - taken.costNanoUsd };
     } finally {
       this.giveBack(left);
     }
@@ -81,17 +82,22 @@ export class Lease {
     this.tokens += left.tokens;
     this.costNanoUsd += left.costNanoUsd;
     this.underWay--;
-    this.letGoWhenDone();
+    this.letGoWhenRetired();
   }
 
   /** No call draws on it any more. */
   retire(): void {
     this.isRetired = true;
-    this.letGoWhenDone();
+    this.letGoWhenRetired();
   }
 
-  private letGoWhenDone(): void {
-    if (this.isRetired && this.underWay === 0) this.letGo(this.hold);
+  /** A call may take long, and what it does not need must not stay held as long as it runs. */
+  private letGoWhenRetired(): void {
+    if (!this.isRetired) return;
+    const { tokens, costNanoUsd } = this;
+    [this.tokens, this.costNanoUsd] = [0n, 0n];
+    if (this.underWay === 0) this.letGo(this.hold, null);
+    else if (tokens > 0n || costNanoUsd > 0n) this.letGo(this.hold, { tokens, costNanoUsd });
   }
 }
 

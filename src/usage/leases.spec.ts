@@ -1,4 +1,5 @@
 import type { Caps, Most } from './caps';
+import type { Draw } from './close-statement';
 import type { Holds } from './holds';
 import type { Lease } from './lease';
 import { Leases } from './leases';
@@ -12,19 +13,24 @@ describe('leases', () => {
   let nowMs: number;
   let asked: Opening[];
   let released: Opening[];
+  let parts: Draw[];
   let isRoom: boolean;
   let leases: Leases;
   beforeEach(() => {
     nowMs = 10_000;
     jest.spyOn(performance, 'now').mockImplementation(() => nowMs);
-    [asked, released, isRoom] = [[], [], true];
-    const holds: Pick<Holds, 'openAhead' | 'release'> = {
+    [asked, released, parts, isRoom] = [[], [], [], true];
+    const holds: Pick<Holds, 'openAhead' | 'release' | 'releasePart'> = {
       openAhead: (opening) => {
         asked.push(opening);
         return Promise.resolve(isRoom);
       },
       release: (hold) => {
         released.push(hold as Opening);
+        return Promise.resolve();
+      },
+      releasePart: (part) => {
+        parts.push(part);
         return Promise.resolve();
       },
     };
@@ -81,7 +87,7 @@ describe('leases', () => {
     await drawn[0]?.settle(MOST, { tokens: 4n, costNanoUsd: 70n }, write);
     expect(write).toHaveBeenCalledWith({
       hold: drawn[0]?.hold,
-      consumed: { tokens: 4n, costNanoUsd: 70n },
+      taken: { tokens: 4n, costNanoUsd: 70n },
     });
     expect(leases.draw(call({ most: { tokens: 6n, costNanoUsd: 31n } }))).toBeNull();
     expect(leases.draw(call({ most: { tokens: 7n, costNanoUsd: 30n } }))).toBeNull();
@@ -94,7 +100,7 @@ describe('leases', () => {
     await makeLease();
     const write = jest.fn(() => Promise.resolve());
     await drawTimes(1)[0]?.settle(MOST, { tokens: 11n, costNanoUsd: 101n }, write);
-    expect(write).toHaveBeenCalledWith(expect.objectContaining({ consumed: MOST }));
+    expect(write).toHaveBeenCalledWith(expect.objectContaining({ taken: MOST }));
   });
 
   it('keeps all that a call could consume whose line may be there or not', async () => {
@@ -132,6 +138,34 @@ describe('leases', () => {
     expect(released).toMatchObject([{ id: asked[0]?.id }]);
     leases.sweep();
     expect(released).toHaveLength(1);
+  });
+
+  it('holds, once it is over, no more than the calls under way may consume', async () => {
+    await makeLease();
+    const [long, failing, written] = drawTimes(3);
+    let commit: () => void = () => undefined;
+    const settled = written?.settle(
+      MOST,
+      { tokens: 4n, costNanoUsd: 70n },
+      () => new Promise((end) => (commit = end)),
+    );
+    nowMs += 1_000;
+    leases.sweep();
+    const hold = { id: asked[0]?.id };
+    expect(parts).toMatchObject([{ hold, taken: { tokens: 50n, costNanoUsd: 500n } }]);
+    failing?.giveBack(MOST);
+    expect(parts.slice(1)).toMatchObject([{ hold, taken: MOST }]);
+    commit();
+    await settled;
+    expect(parts.slice(2)).toMatchObject([{ hold, taken: { tokens: 6n, costNanoUsd: 30n } }]);
+    expect(released).toEqual([]);
+    const write = jest.fn(() => Promise.resolve());
+    await long?.settle(MOST, { tokens: 4n, costNanoUsd: 70n }, write);
+    expect(write).toHaveBeenCalledWith(
+      expect.objectContaining({ hold: expect.objectContaining(hold) as Opening, taken: MOST }),
+    );
+    expect(parts).toHaveLength(3);
+    expect(released).toMatchObject([hold]);
   });
 
   it('is followed by the next one in time, twice as large where it was used up, half as large where it was hardly used', async () => {

@@ -82,15 +82,11 @@ export class Leases implements OnApplicationShutdown {
     if (isGranted)
       replaceLease(
         state,
-        new Lease(hold, calls, (over) => {
-          this.letGo(over);
+        new Lease(hold, calls, (over, part) => {
+          this.keep(part ? this.holds.releasePart({ hold: over, taken: part }) : this.holds.release(over));
         }),
       );
     else state.callsMax = calls / 2;
-  }
-
-  private letGo(hold: Opening): void {
-    this.keep(this.holds.release(hold));
   }
 
   private stateOf(apiKeyId: string): KeyState {

@@ -13,6 +13,7 @@ import {
   type CapMonth,
   closeStatement,
   type Closing,
+  type Draw,
   type Held,
   type ReportedEvent,
 } from './close-statement';
@@ -141,6 +142,14 @@ export class Ledger implements OnApplicationShutdown {
   /** Lets go of the hold of a call that failed; doing it twice changes nothing. */
   async release(hold: Held): Promise<void> {
     await this.closing.add({ line: null, ...NOTHING_HELD, hold });
+  }
+
+  /**
+   * Lets go of a part of a hold, which no line will draw on it any more. It is not tried again: what may have been let go
+   * of stays held with the rest.
+   */
+  async releasePart(part: Draw): Promise<void> {
+    await this.closing.add({ line: null, ...NOTHING_HELD, draw: part });
   }
 
   /**

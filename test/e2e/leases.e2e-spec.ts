@@ -107,6 +107,27 @@ describe('room that is held ahead for busy keys', () => {
     });
   });
 
+  itAlone('inside')('holds for a call that takes long no more than that may consume', async () => {
+    const apiKey = await busyKey({ monthlyBudgetUsd: '100' });
+    await untilHeldAhead(apiKey);
+    const drawn = jest.spyOn(Lease.prototype, 'draw');
+    let answer: (value?: unknown) => void = () => undefined;
+    fake.gate = new Promise((resolve) => (answer = resolve));
+    const asked = generate(apiKey.key, t, { provider: 'openai', max_tokens: 5 });
+    await until(() => drawn.mock.calls.length > 0, LIMIT_MS);
+    const most = Number(drawn.mock.calls[0]?.[0].most.tokens);
+    const heldForIt = until(async () => (await month(apiKey.id))?.['held_tokens'] === most, LIMIT_MS);
+    await heldForIt.finally(() => {
+      fake.gate = undefined;
+      answer();
+    });
+    expect(drawn.mock.results).toEqual([{ type: 'return', value: true }]);
+    drawn.mockRestore();
+    expect((await asked).status).toBe(200);
+    await until(() => nothingHeld(apiKey.id), LIMIT_MS);
+    expect(await t.db.query('SELECT 1 FROM usage_holds WHERE user_id = $1', [apiKey.userId])).toEqual([]);
+  });
+
   it('holds a lowered budget against the next call, whatever is held ahead', async () => {
     const { id: userId, token: bearer } = await t.make.user({ tierOverride: 'internal' });
     const apiKey = await busyKey({ userId, monthlyBudgetUsd: '100' });
@@ -190,14 +211,14 @@ describe('room that is held ahead for busy keys', () => {
       expect(isGranted).toBe(true);
       return hold;
     };
-    const consumed = { tokens: 10n, costNanoUsd: 1_000_000n };
+    const taken = { tokens: 10n, costNanoUsd: 1_000_000n };
     const lineOf = (hold: { userId: string; apiKeyId: string }): ReturnType<typeof usageLine> =>
       usageLine({ ...hold, id: uuidv7(), inputTokens: 5, outputTokens: 5, tokensUsed: 10, costUsd: '0.001' });
 
     it('is taken once, however often the statement is sent', async () => {
       const hold = await openHold();
       const lines = [lineOf(hold), lineOf(hold)];
-      const closings = lines.map((line) => ({ line, hold: null, draw: { hold, consumed }, capped: null }));
+      const closings = lines.map((line) => ({ line, hold: null, draw: { hold, taken }, capped: null }));
       await t.db.query(...closeStatement(closings.slice(0, 1), 'first'));
       await t.db.query(...closeStatement(closings, 'again'));
       await t.db.query(...closeStatement(closings, 'again'));
@@ -212,10 +233,30 @@ describe('room that is held ahead for busy keys', () => {
       expect(await month(hold.apiKeyId)).toMatchObject({ held_tokens: 0, held_usd: 0 });
     });
 
+    it('is taken at most once where there is no line, also in one statement with the end of the hold', async () => {
+      const hold = await openHold();
+      const held = async (): Promise<unknown> =>
+        (
+          await t.db.query<unknown[]>('SELECT tokens::int, cost_usd::float FROM usage_holds WHERE id = $1', [
+            hold.id,
+          ])
+        )[0];
+      const part = { line: null, hold: null, draw: { hold, taken }, capped: null };
+      await t.db.query(...closeStatement([part], 'first'));
+      expect(await held()).toEqual({ tokens: 70, cost_usd: 0.007 });
+      expect(await month(hold.apiKeyId)).toMatchObject({ held_tokens: 70, held_usd: 0.007 });
+      await t.db.query(...closeStatement([part], 'again'));
+      expect(await held()).toEqual({ tokens: 70, cost_usd: 0.007 });
+      const end = { line: null, hold, draw: null, capped: null };
+      await t.db.query(...closeStatement([part, part, end], 'first'));
+      expect(await held()).toBeUndefined();
+      expect(await month(hold.apiKeyId)).toMatchObject({ requests: 1, held_tokens: 0, held_usd: 0 });
+    });
+
     it('is taken off no month any more when the hold is gone', async () => {
       const hold = await openHold();
       await t.app.get(Holds, { strict: false }).release(hold);
-      const draw = { hold, consumed };
+      const draw = { hold, taken };
       await t.db.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }], 'first'));
       expect(await month(hold.apiKeyId)).toEqual({ requests: 2, tokens: 20, held_tokens: 0, held_usd: 0 });
     });
@@ -231,7 +272,7 @@ describe('room that is held ahead for busy keys', () => {
             )
           )[0];
         const start = await scans();
-        const draw = { hold, consumed };
+        const draw = { hold, taken };
         await tx.query(...closeStatement([{ line: lineOf(hold), hold: null, draw, capped: null }], 'first'));
         return [start, await scans()];
       });
