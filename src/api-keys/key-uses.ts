@@ -23,7 +23,7 @@ const WRITE_SQL = `
   FROM (SELECT api_key_id, max(at) AS at FROM used GROUP BY api_key_id) latest
   WHERE api_keys.id = latest.api_key_id`;
 
-/** When keys and their secrets were last used: gathered in memory, written by one statement a second however many requests there are. */
+/** When keys and their secrets were last used: gathered in memory, written by one statement in five seconds however many requests there are. */
 @Injectable()
 export class KeyUses implements OnApplicationShutdown {
   /** By the id of the version, in milliseconds since the Unix epoch. */
